@@ -1,0 +1,1 @@
+//! Every entity of NTMobile as an actix actor.

@@ -1,0 +1,1 @@
+//! The named ways to authenticate, one file each.

@@ -1,0 +1,1 @@
+//! Applications over NTMobile, ten lines each.

@@ -1,0 +1,2 @@
+//! The `ntm` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! From a scenario to a world, a run, a record and a report.

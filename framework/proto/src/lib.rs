@@ -1,0 +1,1 @@
+//! The protocol as sans-IO machines: no sockets, no clock, no chance, no async.

@@ -1,0 +1,1 @@
+//! The simulated internet and its virtual time.

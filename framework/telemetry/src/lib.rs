@@ -1,0 +1,1 @@
+//! Traces and metrics under explicit time; sequence diagrams from a trace.

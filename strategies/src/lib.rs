@@ -1,0 +1,1 @@
+//! The named protocol strategies, one file each.
