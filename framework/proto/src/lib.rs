@@ -1,1 +1,13 @@
 //! The protocol as sans-IO machines: no sockets, no clock, no chance, no async.
+//!
+//! **Invariant:** a machine's next state and effects depend on its state and the arguments of the call alone. Time,
+//! randomness and everything that arrives are arguments; everything that is to be done is an [`machine::Effect`].
+//!
+//! The run loop of whoever drives a machine:
+//! 1. when something arrives, [`machine::Machine::handle`]; when somebody asks for something, [`machine::Machine::command`];
+//! 2. carry out the effects, in order;
+//! 3. sleep until [`machine::Machine::deadline`], then [`machine::Machine::expire`], and go on at 2.
+
+pub mod machine;
+pub mod time;
+pub mod trace;
