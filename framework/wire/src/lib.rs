@@ -3,9 +3,18 @@
 //! This crate is pure: no clock, no chance, no sockets, no async. Randomness is an argument ([`entropy::Entropy`]).
 
 pub mod address;
+pub mod codec;
+pub mod datagram;
 pub mod entropy;
+pub mod frame;
 pub mod identifier;
 pub mod key;
 pub mod message;
 pub mod name;
+pub mod relogin;
+pub mod replay;
+pub mod sealed_key;
+pub mod subkey;
 pub mod trace_context;
+pub mod voucher;
+pub mod wrap;
