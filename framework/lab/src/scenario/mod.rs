@@ -1,0 +1,144 @@
+//! A scenario: what exists in a world and what happens in it, as data.
+//!
+//! The same types are read from TOML ([`Scenario::from_toml`], [`Layers`](load::Layers) for overrides), built in Rust
+//! ([`Scenario::builder`]) and written back ([`Scenario::to_toml`]). Whatever the way, [`Scenario::check`] has looked at it
+//! before anything runs: an unknown key, plugin or name is an error that says where it is written and what is known there.
+
+pub mod builder;
+pub mod builtin;
+mod check;
+mod decode;
+pub mod entity;
+pub mod event;
+pub mod load;
+pub mod network;
+pub mod plugin;
+pub mod problem;
+pub mod units;
+
+use entity::{AccountServer, Domain, Node};
+use event::{Event, Traffic};
+use network::Network;
+use plugin::{Kind, Plugins};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use units::{TimeSpan, secs};
+
+/// What exists and what happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Scenario {
+    /// One sentence on what it shows.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// Seed, duration, epoch.
+    pub world: World,
+    /// Choices of plugins that count everywhere.
+    #[serde(skip_serializing_if = "is_default")]
+    pub plugins: Plugins,
+    /// The AS.
+    #[serde(skip_serializing_if = "is_default")]
+    pub account_server: AccountServer,
+    /// Root and top-level name servers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dns: Dns,
+    /// Domains by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub domain: BTreeMap<String, Domain>,
+    /// Access networks by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub network: BTreeMap<String, Network>,
+    /// Nodes by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node: BTreeMap<String, Node>,
+    /// What happens, when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub event: Vec<Event>,
+    /// Who talks to whom.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// `[world]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct World {
+    /// Everything that is left to chance follows from it: one seed, one run, byte for byte.
+    pub seed: u64,
+    /// How long is simulated.
+    pub duration: TimeSpan,
+    /// Wall-clock time at the start, in seconds since 1970: certificates and traces bear it. Never 0.
+    pub epoch: u64,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        // 2026-01-01 00:00:00 UTC.
+        Self { seed: 1, duration: secs(60), epoch: 1_767_225_600 }
+    }
+}
+
+/// `[dns]`: the servers above the domains' own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Dns {
+    /// One-way delay between the root server's site and the core of the internet.
+    pub root_delay: TimeSpan,
+    /// The same for the server of each top-level domain.
+    pub top_level_delay: TimeSpan,
+    /// How long resolvers keep an answer.
+    pub ttl: TimeSpan,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { root_delay: units::ms(10), top_level_delay: units::ms(8), ttl: secs(3_600) }
+    }
+}
+
+impl Scenario {
+    /// The plugin of a kind that counts at a node. `None` if there is no such node.
+    pub fn at_node(&self, kind: Kind, node: &str) -> Option<&str> {
+        let node = self.node.get(node)?;
+        node.choice(kind).or_else(|| self.at_domain(kind, &node.domain))
+    }
+
+    /// The plugin of a kind that counts at a domain. `None` if there is no such domain.
+    pub fn at_domain(&self, kind: Kind, domain: &str) -> Option<&str> {
+        let domain = self.domain.get(domain)?;
+        Some(domain.choice(kind).unwrap_or_else(|| self.generally(kind)))
+    }
+
+    /// The plugin of a kind that counts at the AS.
+    pub fn at_account_server(&self, kind: Kind) -> &str {
+        self.account_server.choice(kind).unwrap_or_else(|| self.generally(kind))
+    }
+
+    /// The plugin of a kind where nothing more particular is chosen.
+    pub fn generally(&self, kind: Kind) -> &str {
+        self.plugins.choice(kind).unwrap_or_else(|| kind.default_name())
+    }
+
+    /// The names of all servers, as events call them: `as`, then each domain's DC, RSs and NSs.
+    pub fn servers(&self) -> Vec<String> {
+        let mut names = vec!["as".to_owned()];
+        for (domain, table) in &self.domain {
+            names.push(format!("dc.{domain}"));
+            names.extend((1..=table.relays).map(|n| format!("rs{n}.{domain}")));
+            names.extend((1..=table.notification_servers).map(|n| format!("ns{n}.{domain}")));
+        }
+        names
+    }
+
+    /// As TOML text that reads back to the same scenario.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every field of a scenario has a form in TOML")
+    }
+}
+
+#[cfg(test)]
+mod tests;
