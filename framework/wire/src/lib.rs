@@ -6,6 +6,7 @@ pub mod address;
 pub mod codec;
 pub mod datagram;
 pub mod entropy;
+pub mod esp;
 pub mod frame;
 pub mod identifier;
 pub mod key;
