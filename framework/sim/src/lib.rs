@@ -1,6 +1,8 @@
 //! The simulated internet and its virtual time.
 
+pub mod agenda;
 pub mod entropy;
+pub mod network;
 pub mod ports;
 pub mod runtime;
 pub mod world;

@@ -1,0 +1,211 @@
+//! The simulated internet as data: nodes, links between them, and packets on their way.
+//!
+//! **Invariant:** what the network does depends on its seed and the calls made to it alone. It has no clock and no tasks:
+//! whoever owns the agenda passes the time in.
+//!
+//! How to drive it:
+//! 1. build it: [`Network::add_node`], [`Network::serve`], [`Network::attach`];
+//! 2. when a host sends, [`Network::send`]; when the time of a [`NetworkEvent`] has come, [`Network::handle`];
+//! 3. after each of these, put what [`Network::drain_scheduled`] yields into the agenda and give what
+//!    [`Network::drain_delivered`] yields to the hosts; go on at 2.
+//!
+//! Packets in flight stay inside the network; an event only names one, so the agenda moves a few bytes for each hop.
+//!
+//! NATs, firewalls and links each have a record of plain values; the book's chapter on the simulator explains every field.
+
+mod chance;
+mod counters;
+mod fragment;
+mod link;
+mod packet;
+mod prefix;
+mod route;
+mod topology;
+mod transit;
+
+#[cfg(test)]
+mod tests;
+
+pub use counters::{Counters, DropReason, Traffic};
+pub use link::{Link, LinkRecord, LinkRecordError};
+pub use packet::{
+    DEFAULT_HOP_LIMIT, Fragment, IcmpError, IcmpKind, Packet, PacketError, Quoted, Transport, Unreachable, protocol,
+    tcp_flag,
+};
+pub use prefix::{Prefix, PrefixError};
+pub use topology::BuildError;
+pub use transit::SendError;
+
+use fragment::Reassembly;
+use link::Transmitter;
+use ntmobile_proto::time::Instant;
+use prefix::Pool;
+use route::RouteTable;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use transit::PathMtu;
+
+/// A node of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
+
+/// One end of a link, at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(u32);
+
+impl NodeId {
+    /// Its number: nodes are numbered from 0 in the order in which they were added.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl InterfaceId {
+    /// Its number: interfaces are numbered from 0 in the order in which they came to be, and never reused.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a node does with packets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeKind {
+    /// Sends and receives; passes nothing on.
+    Host,
+    /// Passes packets on.
+    Router,
+}
+
+/// Something that is going to happen inside the network: a packet arrives at an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkEvent {
+    interface: InterfaceId,
+    packet: u32,
+}
+
+#[derive(Debug)]
+enum Role {
+    Host,
+    Router,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    role: Role,
+    is_up: bool,
+    /// In a host, the preferred one first.
+    interfaces: Vec<InterfaceId>,
+    /// Those of the interfaces that lead up, to where the node is attached.
+    uplinks: Vec<InterfaceId>,
+    routes: RouteTable,
+    pools: Vec<Pool>,
+    /// The prefixes that are reached through this node, and by which of its interfaces; `None` for its own.
+    behind: Vec<(Prefix, Option<InterfaceId>)>,
+    next_identification: u32,
+    reassembly: Reassembly,
+    path_mtu: PathMtu,
+    counters: Counters,
+}
+
+/// An address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Assigned {
+    address: IpAddr,
+    /// The network in which it lies.
+    prefix: Prefix,
+    /// Whether it came from the pool of the node at the other end, and goes back there.
+    is_lent: bool,
+}
+
+#[derive(Debug)]
+struct Interface {
+    name: String,
+    node: NodeId,
+    peer: InterfaceId,
+    is_up: bool,
+    addresses: Vec<Assigned>,
+    transmitter: Transmitter,
+    traffic: Traffic,
+}
+
+/// The simulated internet.
+#[derive(Debug)]
+pub struct Network {
+    seed: u64,
+    nodes: Vec<Node>,
+    interfaces: Vec<Interface>,
+    /// How many links there have been between two nodes of these names; names the next one's stream of chance.
+    links_between: BTreeMap<(NodeId, NodeId), u32>,
+    in_flight: Vec<Option<Packet>>,
+    free: Vec<u32>,
+    scheduled: Vec<(Instant, NetworkEvent)>,
+    delivered: Vec<(NodeId, Packet)>,
+}
+
+impl Network {
+    /// An empty network, in which chance is drawn from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            nodes: Vec::new(),
+            interfaces: Vec::new(),
+            links_between: BTreeMap::new(),
+            in_flight: Vec::new(),
+            free: Vec::new(),
+            scheduled: Vec::new(),
+            delivered: Vec::new(),
+        }
+    }
+
+    /// What has been scheduled since the last call; each event is to be given to [`Network::handle`] at its time.
+    pub fn drain_scheduled(&mut self) -> std::vec::Drain<'_, (Instant, NetworkEvent)> {
+        self.scheduled.drain(..)
+    }
+
+    /// The packets that have reached their hosts since the last call, fragments made whole.
+    pub fn drain_delivered(&mut self) -> std::vec::Drain<'_, (NodeId, Packet)> {
+        self.delivered.drain(..)
+    }
+
+    /// How many packets are on their way, fragments that wait for others included.
+    pub fn in_flight(&self) -> u64 {
+        let held: u64 = self.nodes.iter().map(|node| node.reassembly.held()).sum();
+        (self.in_flight.len() - self.free.len()) as u64 + held
+    }
+
+    /// What a node has seen so far.
+    pub fn counters(&self, node: NodeId) -> &Counters {
+        &self.node(node).counters
+    }
+
+    /// What all nodes together have seen so far.
+    pub fn totals(&self) -> Counters {
+        let mut totals = Counters::default();
+        for node in &self.nodes {
+            totals += &node.counters;
+        }
+        totals
+    }
+
+    /// What has gone through an interface so far.
+    pub fn traffic(&self, interface: InterfaceId) -> Traffic {
+        self.interface(interface).traffic
+    }
+
+    fn node(&self, node: NodeId) -> &Node {
+        &self.nodes[node.number()]
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> &mut Node {
+        &mut self.nodes[node.number()]
+    }
+
+    fn interface(&self, interface: InterfaceId) -> &Interface {
+        &self.interfaces[interface.number()]
+    }
+
+    fn interface_mut(&mut self, interface: InterfaceId) -> &mut Interface {
+        &mut self.interfaces[interface.number()]
+    }
+}
