@@ -9,5 +9,6 @@
 //! 3. sleep until [`machine::Machine::deadline`], then [`machine::Machine::expire`], and go on at 2.
 
 pub mod machine;
+pub mod resolver;
 pub mod time;
 pub mod trace;
