@@ -8,7 +8,12 @@
 //! 2. carry out the effects, in order;
 //! 3. sleep until [`machine::Machine::deadline`], then [`machine::Machine::expire`], and go on at 2.
 
+pub mod calls;
+pub mod deadlines;
+pub mod endpoint;
 pub mod machine;
 pub mod resolver;
+pub mod policy;
 pub mod time;
+pub mod tls;
 pub mod trace;

@@ -1,0 +1,127 @@
+//! One request on its way: its attempts, its patience and its span.
+
+use super::{Path, Request};
+use crate::machine::{Context, Effect};
+use crate::time::Instant;
+use crate::trace::{Span, SpanEvent, SpanKind};
+use ntmobile_wire::identifier::KeyId;
+use ntmobile_wire::message::Message;
+use ntmobile_wire::trace_context::TraceContext;
+use std::time::Duration;
+
+/// How patiently a request is repeated: after `first`, then twice as long each time up to `longest`, `attempts` in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How long the first attempt waits (default 500 ms).
+    pub first: Duration,
+    /// The longest wait between two attempts (default 4 s).
+    pub longest: Duration,
+    /// How many attempts there are (default 8, which gives up after 23.5 s).
+    pub attempts: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(4), attempts: 8 }
+    }
+}
+
+impl Retry {
+    /// One attempt that waits this long: for paths that do not lose, such as streams.
+    pub fn once(patience: Duration) -> Self {
+        Self { first: patience, longest: patience, attempts: 1 }
+    }
+
+    /// How long after the first attempt the request is given up.
+    pub fn patience(&self) -> Duration {
+        (0..self.attempts).map(|attempt| self.wait(attempt)).sum()
+    }
+
+    fn wait(&self, attempt: u32) -> Duration {
+        self.first.saturating_mul(1 << attempt.min(16)).min(self.longest)
+    }
+}
+
+/// A request that was given up.
+#[derive(Debug)]
+pub struct TimedOut<T> {
+    /// The message's name.
+    pub label: &'static str,
+    /// What it was for.
+    pub tag: T,
+}
+
+pub(super) struct Exchange<T> {
+    pub(super) request: Request,
+    pub(super) tag: T,
+    /// The span of the request, where it is traced.
+    pub(super) context: Option<TraceContext>,
+    started: Instant,
+    attempt: u32,
+    events: Vec<SpanEvent>,
+}
+
+impl<T> Exchange<T> {
+    pub(super) fn new(request: Request, tag: T, context: Option<TraceContext>, now: Instant) -> Self {
+        Self { request, tag, context, started: now, attempt: 0, events: Vec::new() }
+    }
+
+    /// Where the next attempt goes.
+    pub(super) fn take_path(&mut self) -> Option<Path> {
+        let index = self.attempt as usize % self.request.paths.len().max(1);
+        self.attempt += 1;
+        self.request.paths.get(index).copied()
+    }
+
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.attempt >= self.request.retry.attempts
+    }
+
+    pub(super) fn next_attempt(&self, now: Instant) -> Instant {
+        now + self.request.retry.wait(self.attempt.saturating_sub(1))
+    }
+
+    /// Whether an answer under this key may be for this request.
+    pub(super) fn accepts(&self, key: KeyId) -> bool {
+        self.request.key == key || self.request.answer_keys.contains(&key)
+    }
+
+    pub(super) fn note(&mut self, at: Instant, name: &'static str) {
+        if self.context.is_some() {
+            self.events.push(SpanEvent { at, name: name.into() });
+        }
+    }
+
+    /// Ends the request's span.
+    pub(super) fn end<E>(&self, cx: &mut Context<'_, E>, failure: Option<String>) {
+        let (Some(context), Some(parent)) = (self.context, self.request.trace) else { return };
+        let label = self.request.message.label();
+        let mut span = Span::new(context, Some(parent.span), label, SpanKind::Client, (self.started, cx.now));
+        span.events = self.events.clone();
+        span.failure = failure.map(Into::into);
+        cx.push(Effect::Span(Box::new(span)));
+    }
+}
+
+/// Whether a message answers another. A *Route Direction Acknowledge* may also come by itself, after a pull.
+pub(super) fn is_answer(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::NtmAck(_)
+            | Message::Refusal(_)
+            | Message::RegistrationResponse(_)
+            | Message::NodeInformationResponse(_)
+            | Message::RouteDirectionAcknowledge(_)
+            | Message::RouteDirectionResponse(_)
+            | Message::RelayResponse(_)
+            | Message::TunnelResponse(_)
+    )
+}
+
+/// The failure that an answer expresses.
+pub(super) fn failure(message: &Message) -> Option<String> {
+    match message {
+        Message::Refusal(refusal) => Some(format!("{:?}: {}", refusal.code, refusal.detail)),
+        _ => None,
+    }
+}
