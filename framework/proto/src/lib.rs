@@ -10,6 +10,7 @@
 
 pub mod calls;
 pub mod deadlines;
+pub mod direction_coordinator;
 pub mod endpoint;
 pub mod machine;
 pub mod resolver;

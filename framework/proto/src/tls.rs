@@ -156,6 +156,13 @@ pub struct TlsTicket {
     label: &'static str,
 }
 
+impl TlsTicket {
+    /// Whether the request is *Key Sharing*.
+    pub fn is_key_sharing(&self) -> bool {
+        self.label == "Key Sharing Request"
+    }
+}
+
 /// Opens a request; a malformed one is refused at once.
 pub fn accept<E>(
     cx: &mut Context<'_, E>,

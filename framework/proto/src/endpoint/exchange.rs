@@ -16,13 +16,13 @@ pub struct Retry {
     pub first: Duration,
     /// The longest wait between two attempts (default 4 s).
     pub longest: Duration,
-    /// How many attempts there are (default 8, which gives up after 23.5 s).
+    /// How many attempts there are (default 10, which gives up after 31.5 s).
     pub attempts: u32,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(4), attempts: 8 }
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(4), attempts: 10 }
     }
 }
 
@@ -30,6 +30,16 @@ impl Retry {
     /// One attempt that waits this long: for paths that do not lose, such as streams.
     pub fn once(patience: Duration) -> Self {
         Self { first: patience, longest: patience, attempts: 1 }
+    }
+
+    /// Between servers, whose links are short: gives up after 12.6 s.
+    pub fn between_servers() -> Self {
+        Self { first: Duration::from_millis(300), longest: Duration::from_millis(1_500), attempts: 10 }
+    }
+
+    /// For a request that a server completes only after asking others in turn: gives up after 59.5 s.
+    pub fn patient() -> Self {
+        Self { attempts: 17, ..Self::default() }
     }
 
     /// How long after the first attempt the request is given up.
@@ -103,7 +113,7 @@ impl<T> Exchange<T> {
     }
 }
 
-/// Whether a message answers another. A *Route Direction Acknowledge* may also come by itself, after a pull.
+/// Whether a message answers another.
 pub(super) fn is_answer(message: &Message) -> bool {
     matches!(
         message,
@@ -116,6 +126,15 @@ pub(super) fn is_answer(message: &Message) -> bool {
             | Message::RelayResponse(_)
             | Message::TunnelResponse(_)
     )
+}
+
+/// Whether an answer may also come by itself: what a node says of a direction that it pulled.
+pub(super) fn may_come_unasked(message: &Message) -> bool {
+    match message {
+        Message::RouteDirectionAcknowledge(_) => true,
+        Message::Refusal(refusal) => refusal.negotiation.is_some(),
+        _ => false,
+    }
 }
 
 /// The failure that an answer expresses.

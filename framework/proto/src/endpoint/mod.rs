@@ -320,7 +320,7 @@ impl<T> Endpoint<T> {
                 exchange.end(cx, exchange::failure(&message));
                 return Some(Arrival::Answer { tag: exchange.tag, message, path });
             }
-            if !matches!(message, Message::RouteDirectionAcknowledge(_)) {
+            if !exchange::may_come_unasked(&message) {
                 cx.count("signalling.unexpected_answer");
                 return None;
             }

@@ -1,0 +1,191 @@
+//! Bringing a Route Direction to a node of ours, by the way that the node is reached, and its answer back to whoever
+//! directs the tunnel.
+
+use super::registration::{addresses_of, not_registered};
+use super::servers::{ServerKind, Then};
+use super::{Cx, DirectionCoordinator, Due, Tag, refusal};
+use crate::endpoint::{Path, Peer, Request, Retry, Ticket};
+use ntmobile_wire::identifier::{KeyId, Negotiation};
+use ntmobile_wire::message::{
+    Notification, NtmAck, Reachability, Refusal, RefusalCode, RouteDirection, RouteDirectionAcknowledge,
+    RouteDirectionResponse,
+};
+use ntmobile_wire::trace_context::TraceContext;
+
+/// Directions that may wait for one sleeping node.
+const WAITING: usize = 32;
+
+/// Who wants to know how a delivery ended.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// The DC of MN, which directs.
+    Coordinator(Ticket),
+    /// We direct ourselves: this direction.
+    Direction(u64),
+}
+
+/// A Route Direction on its way to a node.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    to: Peer,
+    direction: RouteDirection,
+    origin: Origin,
+    trace: Option<TraceContext>,
+    /// Whether the key with the Notification Server was made anew already.
+    renewed: bool,
+}
+
+impl DirectionCoordinator {
+    /// Another DC directs one of our nodes.
+    pub(super) fn direction_for_node(&mut self, cx: &mut Cx<'_>, ticket: Ticket, direction: RouteDirection) {
+        let trace = ticket.trace;
+        self.deliver(cx, direction, Origin::Coordinator(ticket), trace);
+    }
+
+    /// Brings a direction to its node.
+    pub(super) fn deliver(
+        &mut self,
+        cx: &mut Cx<'_>,
+        direction: RouteDirection,
+        origin: Origin,
+        trace: Option<TraceContext>,
+    ) {
+        let to = Peer { name: direction.node.clone(), application: direction.application };
+        let id = self.draw_id();
+        let delivery = Delivery { to: to.clone(), direction, origin, trace, renewed: false };
+        let Some(record) = self.nodes.get_mut(&to) else {
+            return self.settle(cx, delivery, Err(not_registered(&to)));
+        };
+        let key = record.key;
+        let Some(registration) = record.registered(cx.now) else {
+            return self.settle(cx, delivery, Err(not_registered(&to)));
+        };
+        if registration.reachability == Reachability::UdpKeepalive {
+            let paths = registration.legs.iter().map(|leg| Path::Datagram(leg.outer)).collect();
+            let message = delivery.direction.clone().into();
+            let retry = Retry::default();
+            self.deliveries.insert(id, delivery);
+            let request = Request { key, answer_keys: Vec::new(), paths, message, retry, trace };
+            self.endpoint.request(cx, request, Tag::Deliver(id));
+            return;
+        }
+        if record.waiting.len() >= WAITING {
+            let refused = refusal(RefusalCode::Overloaded, "too many tunnels wait for the node to wake", None);
+            return self.settle(cx, delivery, Err(refused));
+        }
+        record.waiting.push_back(id);
+        self.deliveries.insert(id, delivery);
+        self.deadlines.set(Due::Wake(id), cx.now + self.config.wake_patience);
+        self.wake_through_server(cx, id);
+    }
+
+    fn wake_through_server(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let Some(delivery) = self.deliveries.get(&id) else { return };
+        let trace = delivery.trace;
+        let assigned = self.nodes.get(&delivery.to).and_then(|record| record.notification.as_ref());
+        let server = assigned.and_then(|(assignment, _)| {
+            self.config.notification_servers.iter().find(|server| server.name == assignment.server)
+        });
+        match server.map(addresses_of) {
+            Some(server) => self.with_server_key(cx, ServerKind::Notification, &server, trace, Then::Wake(id)),
+            None => self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it has no Notification Server", None))),
+        }
+    }
+
+    /// *Notification* to the Notification Server, once there is a key.
+    pub(super) fn wake(&mut self, cx: &mut Cx<'_>, id: u64, key: Result<KeyId, Refusal>) {
+        let Some(delivery) = self.deliveries.get(&id) else { return };
+        let key = match key {
+            Ok(key) => key,
+            Err(refused) => return self.delivered(cx, id, Err(refused)),
+        };
+        let assigned = self.nodes.get(&delivery.to).and_then(|record| record.notification.as_ref());
+        let server = assigned.and_then(|(assignment, _)| {
+            self.config.notification_servers.iter().find(|server| server.name == assignment.server)
+        });
+        let Some(addresses) = server.map(|server| server.signalling) else { return };
+        let message = Notification { node: delivery.to.name.clone(), application: delivery.to.application };
+        let how = (Retry::between_servers(), delivery.trace);
+        self.request_server(cx, (key, addresses), message, how, Tag::Wake(id));
+    }
+
+    /// The Notification Server has woken the node, or could not. A woken node pulls; [`Due::Wake`] watches over that.
+    pub(super) fn woken(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(), Refusal>) {
+        let Err(refused) = result else { return };
+        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
+        if refused.code == RefusalCode::ServerUnreachable && !delivery.renewed {
+            delivery.renewed = true;
+            let assigned = self.nodes.get(&delivery.to).and_then(|record| record.notification.as_ref());
+            if let Some(server) = assigned.map(|(assignment, _)| assignment.server.clone()) {
+                self.forget_server_key(ServerKind::Notification, &server);
+                return self.wake_through_server(cx, id);
+            }
+        }
+        self.delivered(cx, id, Err(refused));
+    }
+
+    /// A woken node has not fetched what waits for it.
+    pub(super) fn not_fetched(&mut self, cx: &mut Cx<'_>, id: u64) {
+        self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it was woken but did not answer", None)));
+    }
+
+    /// A woken node asks what there is for it.
+    pub(super) fn pulled(&mut self, cx: &mut Cx<'_>, ticket: &Ticket) {
+        self.refresh_leg(ticket);
+        let Some(record) = self.nodes.sender_mut(ticket) else { return };
+        let mut next = None;
+        while let Some(id) = record.waiting.pop_front() {
+            if let Some(delivery) = self.deliveries.get(&id) {
+                next = Some(delivery.direction.clone());
+                break;
+            }
+        }
+        let waiting = u8::try_from(record.waiting.len()).unwrap_or(u8::MAX);
+        let response = RouteDirectionResponse { direction: next.map(Box::new), waiting };
+        self.endpoint.answer(cx, ticket, response);
+    }
+
+    /// A node that pulled a direction has accepted or refused it.
+    pub(super) fn pulled_direction_settled(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: &Ticket,
+        negotiation: Negotiation,
+        result: Result<RouteDirectionAcknowledge, Refusal>,
+    ) {
+        let found = self
+            .deliveries
+            .iter()
+            .find(|(_, delivery)| delivery.direction.negotiation == negotiation && delivery.to == *ticket.sender());
+        let found = found.map(|(id, _)| *id);
+        self.endpoint.answer(cx, ticket, NtmAck::default());
+        match found {
+            Some(id) => self.delivered(cx, id, result),
+            None => cx.count("dc.late_acknowledge"),
+        }
+    }
+
+    /// The node has answered, or will not.
+    pub(super) fn delivered(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<RouteDirectionAcknowledge, Refusal>) {
+        self.deadlines.cancel(&Due::Wake(id));
+        if let Some(delivery) = self.deliveries.remove(&id) {
+            if let Some(record) = self.nodes.get_mut(&delivery.to) {
+                record.waiting.retain(|waiting| *waiting != id);
+            }
+            self.settle(cx, delivery, result);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        cx: &mut Cx<'_>,
+        delivery: Delivery,
+        result: Result<RouteDirectionAcknowledge, Refusal>,
+    ) {
+        match (delivery.origin, result) {
+            (Origin::Coordinator(ticket), Ok(acknowledge)) => self.endpoint.answer(cx, &ticket, acknowledge),
+            (Origin::Coordinator(ticket), Err(refused)) => self.endpoint.answer(cx, &ticket, refused),
+            (Origin::Direction(id), result) => self.cn_directed(cx, id, result),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! K_ntmdc: distributed by the AS (`via-as`) or made here (`via-dc`).
+
+use super::{Cx, DirectionCoordinator, TlsTag, Wait, config, records};
+use crate::endpoint::{Association, Peer};
+use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses};
+use crate::time::{Instant, UnixTime};
+use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
+use bytes::Bytes;
+use ntmobile_wire::address::DualStack;
+use ntmobile_wire::identifier::{KeyId, Session};
+use ntmobile_wire::key::NamedKey;
+use ntmobile_wire::message::{
+    AuthenticationRequest, AuthenticationResponse, Credential, KeyDistribution, LoginRequest, LoginResponse, Message,
+    RefusalCode,
+};
+use ntmobile_wire::relogin;
+use ntmobile_wire::subkey::{Purpose, Role};
+use std::time::Duration;
+
+/// Logins that may wait for the AS at once; more are refused as overload.
+const LOGINS: usize = 4_096;
+
+/// A login that waits for the AS.
+#[derive(Debug)]
+pub(super) struct LoginInProgress {
+    ticket: TlsTicket,
+    request: LoginRequest,
+}
+
+/// What the AS said of a node at its last login here, so that a re-login needs no AS.
+#[derive(Clone, Debug)]
+pub(super) struct Vouched {
+    response: AuthenticationResponse,
+}
+
+impl DirectionCoordinator {
+    /// The AS distributes a key.
+    pub(super) fn key_distributed(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, distribution: KeyDistribution) {
+        let session = self.endpoint.session();
+        if ticket.certificate.as_ref().is_none_or(|certificate| certificate.name != self.config.account_server) {
+            return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "keys are distributed by the AS alone");
+        }
+        if !distribution.node.is_within(&self.config.domain) {
+            return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not a name of this DC's domain");
+        }
+        let peer = Peer { name: distribution.node, application: distribution.application };
+        let lifetime = Duration::from_secs(u64::from(distribution.lifetime_s));
+        let write = self.hold_node_key(cx, peer, distribution.key, lifetime, Some(distribution.node_session));
+        let call = self.calls.open(Wait::KeyStored(ticket));
+        cx.push(Effect::Persist { call, writes: vec![write] });
+    }
+
+    /// Begins to use a K_ntmdc; the one before it stays valid until it expires, since its holder may not know yet.
+    fn hold_node_key(
+        &mut self,
+        cx: &Cx<'_>,
+        peer: Peer,
+        key: NamedKey,
+        lifetime: Duration,
+        session: Option<Session>,
+    ) -> crate::machine::Write {
+        let name = Bytes::from(format!("{} {}", peer.name, peer.application.0));
+        let ends = UnixTime(cx.wall.0 + lifetime.as_secs());
+        let write = records::key_write(records::NODE_KEYS, name, &key, ends);
+        match self.nodes.get_mut(&peer) {
+            Some(record) => record.key = key.id,
+            None => self.nodes.insert(peer.clone(), super::NodeRecord::new(key.id)),
+        }
+        let own = (Role::Dc, self.endpoint.session());
+        let association = Association::new(key, Purpose::NodeDc, own, (Role::Node, session), peer);
+        self.endpoint.add(association.expiring(cx.now + lifetime));
+        write
+    }
+
+    /// A node logs in here (`via-dc`).
+    pub(super) fn login_requested(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, request: LoginRequest) {
+        let session = self.endpoint.session();
+        if *request.account.domain() != self.config.domain {
+            return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not an account of this DC's domain");
+        }
+        if let Credential::CurrentKey { key_id, proof } = request.credential {
+            return self.login_again(cx, ticket, &request, key_id, &proof);
+        }
+        if self.logins.len() >= LOGINS {
+            return tls::refuse(cx, session, &ticket, RefusalCode::Overloaded, "too many logins at once; try again");
+        }
+        let id = self.draw_id();
+        let trace = ticket.trace;
+        let domain = self.config.domain.clone();
+        self.logins.insert(id, LoginInProgress { ticket, request });
+        match self.config.account_server_addresses {
+            Some(addresses) => self.ask_account_server(cx, id, addresses),
+            None => {
+                let call = self.calls.open(Wait::AccountServer(id));
+                cx.push(Effect::Resolve { call, lookup: Lookup::AccountServer(domain), trace });
+            }
+        }
+    }
+
+    /// A node logs in again under the key that it has: the AS is not asked.
+    fn login_again(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: TlsTicket,
+        request: &LoginRequest,
+        key_id: KeyId,
+        proof: &[u8; 32],
+    ) {
+        let session = self.endpoint.session();
+        let peer = Peer { name: request.account.node(), application: request.application };
+        let proved = self.endpoint.association(key_id).is_some_and(|association| {
+            *association.peer() == peer
+                && relogin::verify(&association.key().secret, &request.account, ticket.session, proof)
+        });
+        if !proved {
+            let detail = "the key has expired or is not known here; log in with the account's credential";
+            return tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, detail);
+        }
+        let vouched = self.nodes.get(&peer).and_then(|record| record.vouched.clone());
+        match vouched.filter(|vouched| vouched.response.voucher.public_key == request.public_key) {
+            Some(vouched) => self.grant(cx, ticket, peer, vouched.response),
+            // The AS's word is lost with a restart, and a new public key needs a new one.
+            None => tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, "log in with the account's credential"),
+        }
+    }
+
+    /// The AS was looked up.
+    pub(super) fn account_server_found(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u64,
+        result: Result<ServerAddresses, LookupFailure>,
+    ) {
+        match result {
+            Ok(server) => self.ask_account_server(cx, id, server.tls),
+            Err(failure) => {
+                if let Some(login) = self.logins.remove(&id) {
+                    let detail = format!("the Account Server cannot be found: {failure}");
+                    let session = self.endpoint.session();
+                    tls::refuse(cx, session, &login.ticket, RefusalCode::ServerUnreachable, &detail);
+                }
+            }
+        }
+    }
+
+    fn ask_account_server(&mut self, cx: &mut Cx<'_>, id: u64, addresses: DualStack) {
+        let Some(login) = self.logins.get(&id) else { return };
+        let certificate = login.ticket.certificate.as_ref().map(|certificate| certificate.fingerprint);
+        let message = AuthenticationRequest { login: login.request.clone(), certificate };
+        let trace = login.ticket.trace;
+        let target = TlsTarget { server: self.config.account_server.clone(), addresses, mutual: true };
+        let identity = (self.endpoint.session(), self.endpoint.next_transaction());
+        self.tls.call(cx, target, identity, message.into(), trace, TlsTag::Authentication(id));
+    }
+
+    /// The AS has answered, or not.
+    pub(super) fn authenticated(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: u64,
+        result: Result<(Session, Message), TlsCallError>,
+    ) {
+        let Some(LoginInProgress { ticket, request }) = self.logins.remove(&id) else { return };
+        let session = self.endpoint.session();
+        match result {
+            Ok((_, Message::AuthenticationResponse(response))) => {
+                let peer = Peer { name: request.account.node(), application: request.application };
+                self.grant(cx, ticket, peer, response);
+            }
+            Ok(_) => tls::refuse(cx, session, &ticket, RefusalCode::ServerUnreachable, "the AS answers nonsense"),
+            Err(TlsCallError::Refused(refusal)) => tls::answer(cx, session, &ticket, refusal),
+            Err(error) => {
+                tls::refuse(cx, session, &ticket, RefusalCode::ServerUnreachable, &format!("the AS: {error}"));
+            }
+        }
+    }
+
+    /// Makes K_ntmdc and, once it is stored, tells the node.
+    fn grant(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, peer: Peer, vouched: AuthenticationResponse) {
+        let key = NamedKey::draw(cx.entropy);
+        let lifetime = self.config.node_key_lifetime;
+        let write = self.hold_node_key(cx, peer.clone(), key.clone(), lifetime, Some(ticket.session));
+        if let Some(record) = self.nodes.get_mut(&peer) {
+            record.vouched = Some(Vouched { response: vouched.clone() });
+        }
+        let response = LoginResponse {
+            node: peer.name,
+            key,
+            lifetime_s: config::seconds(lifetime),
+            dc_session: self.endpoint.session(),
+            cs_token: vouched.cs_token,
+            voucher: vouched.voucher,
+            voucher_key: vouched.voucher_key,
+        };
+        let call = self.calls.open(Wait::LoginStored(ticket, Box::new(response)));
+        cx.push(Effect::Persist { call, writes: vec![write] });
+    }
+
+    /// The key of a login is on stable storage.
+    pub(super) fn stored_login(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: &TlsTicket,
+        response: LoginResponse,
+        failure: Option<String>,
+    ) {
+        let session = self.endpoint.session();
+        match failure {
+            Some(failure) => tls::refuse(cx, session, ticket, RefusalCode::StorageFailed, &failure),
+            None => tls::answer(cx, session, ticket, response),
+        }
+    }
+
+    /// When a node's key ends.
+    pub(super) fn node_key_end(&self, key: KeyId) -> Option<Instant> {
+        self.endpoint.association(key)?.expires()
+    }
+}

@@ -1,0 +1,297 @@
+//! Keys shared with other servers: made at first contact over mutual TLS, used until they expire, made again when the
+//! other side has lost them.
+
+use super::{Cx, DirectionCoordinator, Tag, TlsTag, Wait, records};
+use crate::endpoint::{Association, Path, Peer, Request, Retry};
+use crate::machine::{Effect, ServerAddresses};
+use crate::time::UnixTime;
+use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
+use bytes::Bytes;
+use ntmobile_wire::address::DualStack;
+use ntmobile_wire::identifier::{KeyId, Session};
+use ntmobile_wire::key::NamedKey;
+use ntmobile_wire::message::{
+    KeySharingRequest, KeySharingResponse, Message, NtmAck, Refusal, RefusalCode, SharedKeyPurpose,
+};
+use ntmobile_wire::name::Fqdn;
+use ntmobile_wire::subkey::{Purpose, Role};
+use ntmobile_wire::trace_context::TraceContext;
+use std::collections::BTreeMap;
+
+/// Which other server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ServerId {
+    kind: ServerKind,
+    name: Fqdn,
+}
+
+/// The kinds of servers that a DC shares keys with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ServerKind {
+    Coordinator,
+    Relay,
+    Notification,
+}
+
+impl ServerKind {
+    fn purpose(self) -> SharedKeyPurpose {
+        match self {
+            Self::Coordinator => SharedKeyPurpose::DcDc,
+            Self::Relay => SharedKeyPurpose::DcRs,
+            Self::Notification => SharedKeyPurpose::DcNs,
+        }
+    }
+
+    fn subkey_purpose(self) -> Purpose {
+        match self {
+            Self::Coordinator => Purpose::DcDc,
+            Self::Relay => Purpose::DcRs,
+            Self::Notification => Purpose::DcNs,
+        }
+    }
+
+    /// Our role under the key, and the other server's: between DCs the maker of the key is the requester.
+    fn roles(self) -> (Role, Role) {
+        match self {
+            Self::Coordinator => (Role::Requester, Role::Responder),
+            Self::Relay => (Role::Dc, Role::Rs),
+            Self::Notification => (Role::Dc, Role::Ns),
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Coordinator => "dc",
+            Self::Relay => "rs",
+            Self::Notification => "ns",
+        }
+    }
+
+    fn parse(label: &str) -> Option<Self> {
+        [Self::Coordinator, Self::Relay, Self::Notification].into_iter().find(|kind| kind.label() == label)
+    }
+}
+
+/// What goes on once a key is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Inform(u64),
+    DirectRelay(u64),
+    AnnounceNode(u64),
+    Wake(u64),
+}
+
+/// Where a key stands.
+enum Shared {
+    /// Key Sharing is under way; these wait for it.
+    Sharing { key: NamedKey, waiting: Vec<Then> },
+    /// The key is shared.
+    Ready(KeyId),
+}
+
+/// The other servers, as far as keys go.
+#[derive(Default)]
+pub(super) struct Servers {
+    shared: BTreeMap<ServerId, Shared>,
+}
+
+impl Servers {
+    /// The key that is shared with a server.
+    pub(super) fn key_of(&self, kind: ServerKind, name: &Fqdn) -> Option<KeyId> {
+        match self.shared.get(&ServerId { kind, name: name.clone() }) {
+            Some(Shared::Ready(key)) => Some(*key),
+            _ => None,
+        }
+    }
+}
+
+impl DirectionCoordinator {
+    /// Goes on with `then` under the key shared with a server, sharing one first where there is none.
+    pub(super) fn with_server_key(
+        &mut self,
+        cx: &mut Cx<'_>,
+        kind: ServerKind,
+        server: &ServerAddresses,
+        trace: Option<TraceContext>,
+        then: Then,
+    ) {
+        let id = ServerId { kind, name: server.name.clone() };
+        match self.servers.shared.get_mut(&id) {
+            Some(Shared::Ready(key)) if self.endpoint.association(*key).is_some() => {
+                let key = *key;
+                self.proceed(cx, then, Ok(key));
+            }
+            Some(Shared::Sharing { waiting, .. }) => waiting.push(then),
+            _ => {
+                let key = NamedKey::draw(cx.entropy);
+                let message = KeySharingRequest {
+                    purpose: kind.purpose(),
+                    requester: self.config.name.clone(),
+                    key: key.clone(),
+                    lifetime_s: super::config::seconds(self.config.server_key_lifetime),
+                };
+                self.servers.shared.insert(id.clone(), Shared::Sharing { key, waiting: vec![then] });
+                let target = TlsTarget { server: server.name.clone(), addresses: server.tls, mutual: true };
+                let identity = (self.endpoint.session(), self.endpoint.next_transaction());
+                self.tls.call(cx, target, identity, message.into(), trace, TlsTag::KeySharing(id));
+            }
+        }
+    }
+
+    /// The outcome of Key Sharing.
+    pub(super) fn key_shared(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &ServerId,
+        result: Result<(Session, Message), TlsCallError>,
+    ) {
+        let Some(Shared::Sharing { key, waiting }) = self.servers.shared.remove(id) else { return };
+        let outcome = match result {
+            Ok((session, Message::KeySharingResponse(_))) => {
+                let key_id = key.id;
+                self.hold_server_key(cx, id.clone(), key, id.kind.roles(), Some(session));
+                Ok(key_id)
+            }
+            Ok(_) => Err(super::refusal(RefusalCode::ServerUnreachable, format!("{} answers nonsense", id.name), None)),
+            Err(error) => {
+                let detail = format!("no key with {}: {error}", id.name);
+                Err(super::refusal(RefusalCode::ServerUnreachable, detail, None))
+            }
+        };
+        for then in waiting {
+            self.proceed(cx, then, outcome.clone());
+        }
+    }
+
+    /// Holds a key that we shared, and stores it so that it outlives this process.
+    fn hold_server_key(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ServerId,
+        key: NamedKey,
+        roles: (Role, Role),
+        session: Option<Session>,
+    ) {
+        let write = self.server_key_write(cx, &id, &key, roles.0);
+        let call = self.calls.open(Wait::OwnKeyStored);
+        cx.push(Effect::Persist { call, writes: vec![write] });
+        self.add_server_key(cx, id, key, roles, session, self.config.server_key_lifetime);
+    }
+
+    fn server_key_write(&self, cx: &Cx<'_>, id: &ServerId, key: &NamedKey, role: Role) -> crate::machine::Write {
+        let side = if role == Role::Responder { "responder" } else { "requester" };
+        let name = format!("{} {} {side}", id.kind.label(), id.name);
+        let ends = UnixTime(cx.wall.0 + self.config.server_key_lifetime.as_secs());
+        records::key_write(records::SERVER_KEYS, Bytes::from(name), key, ends)
+    }
+
+    fn add_server_key(
+        &mut self,
+        cx: &Cx<'_>,
+        id: ServerId,
+        key: NamedKey,
+        (own, other): (Role, Role),
+        session: Option<Session>,
+        lifetime: std::time::Duration,
+    ) {
+        let purpose = id.kind.subkey_purpose();
+        let own = (own, self.endpoint.session());
+        self.servers.shared.insert(id.clone(), Shared::Ready(key.id));
+        let association = Association::new(key, purpose, own, (other, session), Peer::named(id.name));
+        self.endpoint.add(association.expiring(cx.now + lifetime));
+    }
+
+    /// Puts back a key that an earlier process had shared.
+    pub(super) fn restore_server_key(&mut self, cx: &mut Cx<'_>, name: &str, value: &[u8]) -> Option<()> {
+        let mut parts = name.split(' ');
+        let kind = ServerKind::parse(parts.next()?)?;
+        let server = Fqdn::parse(parts.next()?).ok()?;
+        let roles = match (kind, parts.next()?) {
+            (ServerKind::Coordinator, "responder") => (Role::Responder, Role::Requester),
+            _ => kind.roles(),
+        };
+        let (key, until) = records::read_key(value, cx.now, cx.wall)?;
+        self.add_server_key(cx, ServerId { kind, name: server }, key, roles, None, until.since(cx.now));
+        Some(())
+    }
+
+    /// Another DC shares a key with us.
+    pub(super) fn key_sharing_requested(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, request: KeySharingRequest) {
+        let session = self.endpoint.session();
+        if request.purpose != SharedKeyPurpose::DcDc {
+            return tls::refuse(cx, session, &ticket, RefusalCode::Unsupported, "a DC shares K_dcdc only");
+        }
+        if ticket.certificate.as_ref().is_none_or(|certificate| certificate.name != request.requester) {
+            return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "the certificate bears another name");
+        }
+        let id = ServerId { kind: ServerKind::Coordinator, name: request.requester };
+        let roles = (Role::Responder, Role::Requester);
+        let call = self.calls.open(Wait::SharedKeyStored(ticket.clone()));
+        let write = self.server_key_write(cx, &id, &request.key, Role::Responder);
+        cx.push(Effect::Persist { call, writes: vec![write] });
+        let lifetime = std::time::Duration::from_secs(u64::from(request.lifetime_s));
+        let association = Association::new(
+            request.key.clone(),
+            Purpose::DcDc,
+            (roles.0, session),
+            (roles.1, Some(ticket.session)),
+            Peer::named(id.name.clone()),
+        );
+        self.endpoint.add(association.expiring(cx.now + lifetime.min(self.config.server_key_lifetime)));
+        // A sharing of our own that is under way goes on: both keys are good, each end uses the one that it made.
+        if !matches!(self.servers.shared.get(&id), Some(Shared::Sharing { .. })) {
+            self.servers.shared.insert(id, Shared::Ready(request.key.id));
+        }
+    }
+
+    /// A key that the AS or another DC gave us is on stable storage.
+    pub(super) fn stored_key(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, failure: Option<String>) {
+        let session = self.endpoint.session();
+        match failure {
+            Some(failure) => tls::refuse(cx, session, ticket, RefusalCode::StorageFailed, &failure),
+            None if ticket.is_key_sharing() => {
+                tls::answer(cx, session, ticket, KeySharingResponse { server: self.config.name.clone() });
+            }
+            None => tls::answer(cx, session, ticket, NtmAck::default()),
+        }
+    }
+
+    /// Forgets a key that the other server seems to have lost.
+    pub(super) fn forget_server_key(&mut self, kind: ServerKind, name: &Fqdn) {
+        let id = ServerId { kind, name: name.clone() };
+        if let Some(Shared::Ready(key)) = self.servers.shared.get(&id) {
+            let key = *key;
+            self.endpoint.remove(key);
+            self.servers.shared.remove(&id);
+        }
+    }
+
+    fn proceed(&mut self, cx: &mut Cx<'_>, then: Then, key: Result<KeyId, Refusal>) {
+        match then {
+            Then::Inform(id) => self.inform(cx, id, key),
+            Then::DirectRelay(id) => self.direct_relay(cx, id, key),
+            Then::AnnounceNode(id) => self.announce_node(cx, id, key),
+            Then::Wake(id) => self.wake(cx, id, key),
+        }
+    }
+
+    /// Sends a request to another server.
+    pub(super) fn request_server(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (key, addresses): (KeyId, DualStack),
+        message: impl Into<Message>,
+        (retry, trace): (Retry, Option<TraceContext>),
+        tag: Tag,
+    ) {
+        let request = Request {
+            key,
+            answer_keys: Vec::new(),
+            paths: addresses.iter().map(Path::Datagram).collect(),
+            message: message.into(),
+            retry,
+            trace,
+        };
+        self.endpoint.request(cx, request, tag);
+    }
+}
