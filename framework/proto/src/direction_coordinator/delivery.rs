@@ -88,7 +88,9 @@ impl DirectionCoordinator {
         });
         match server.map(addresses_of) {
             Some(server) => self.with_server_key(cx, ServerKind::Notification, &server, trace, Then::Wake(id)),
-            None => self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it has no Notification Server", None))),
+            None => {
+                self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it has no Notification Server", None)))
+            }
         }
     }
 
@@ -176,12 +178,7 @@ impl DirectionCoordinator {
         }
     }
 
-    fn settle(
-        &mut self,
-        cx: &mut Cx<'_>,
-        delivery: Delivery,
-        result: Result<RouteDirectionAcknowledge, Refusal>,
-    ) {
+    fn settle(&mut self, cx: &mut Cx<'_>, delivery: Delivery, result: Result<RouteDirectionAcknowledge, Refusal>) {
         match (delivery.origin, result) {
             (Origin::Coordinator(ticket), Ok(acknowledge)) => self.endpoint.answer(cx, &ticket, acknowledge),
             (Origin::Coordinator(ticket), Err(refused)) => self.endpoint.answer(cx, &ticket, refused),

@@ -65,8 +65,15 @@ impl DirectionCoordinator {
     pub(super) fn direction_requested(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: DirectionRequest) {
         self.refresh_leg(&ticket);
         let strategies = &self.config.strategies;
-        if strategies.protection_of(request.protection).is_none() || strategies.agreement_of(request.agreement).is_none() {
-            return self.refuse(cx, &ticket, RefusalCode::Unsupported, "this protection or agreement is not known here");
+        if strategies.protection_of(request.protection).is_none()
+            || strategies.agreement_of(request.agreement).is_none()
+        {
+            return self.refuse(
+                cx,
+                &ticket,
+                RefusalCode::Unsupported,
+                "this protection or agreement is not known here",
+            );
         }
         if request.peer == ticket.sender().name {
             return self.refuse(cx, &ticket, RefusalCode::NotAllowed, "a node needs no tunnel to itself");
@@ -334,12 +341,7 @@ impl DirectionCoordinator {
     }
 
     /// CN has its direction, or does not take it.
-    pub(super) fn cn_directed(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: u64,
-        result: Result<RouteDirectionAcknowledge, Refusal>,
-    ) {
+    pub(super) fn cn_directed(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<RouteDirectionAcknowledge, Refusal>) {
         let Some(direction) = self.directions.get_mut(&id) else { return };
         match result {
             Ok(acknowledge) => {

@@ -3,7 +3,7 @@
 use super::{Cx, DirectionCoordinator, TlsTag, Wait, config, records};
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses};
-use crate::time::{Instant, UnixTime};
+use crate::time::UnixTime;
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
 use bytes::Bytes;
 use ntmobile_wire::address::DualStack;
@@ -14,7 +14,7 @@ use ntmobile_wire::message::{
     RefusalCode,
 };
 use ntmobile_wire::relogin;
-use ntmobile_wire::subkey::{Purpose, Role};
+use ntmobile_wire::subkey::{KeyKind, Role};
 use std::time::Duration;
 
 /// Logins that may wait for the AS at once; more are refused as overload.
@@ -67,7 +67,7 @@ impl DirectionCoordinator {
             None => self.nodes.insert(peer.clone(), super::NodeRecord::new(key.id)),
         }
         let own = (Role::Dc, self.endpoint.session());
-        let association = Association::new(key, Purpose::NodeDc, own, (Role::Node, session), peer);
+        let association = Association::new(key, KeyKind::Ntmdc, own, (Role::Node, session), peer);
         self.endpoint.add(association.expiring(cx.now + lifetime));
         write
     }
@@ -154,12 +154,7 @@ impl DirectionCoordinator {
     }
 
     /// The AS has answered, or not.
-    pub(super) fn authenticated(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: u64,
-        result: Result<(Session, Message), TlsCallError>,
-    ) {
+    pub(super) fn authenticated(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(Session, Message), TlsCallError>) {
         let Some(LoginInProgress { ticket, request }) = self.logins.remove(&id) else { return };
         let session = self.endpoint.session();
         match result {
@@ -209,10 +204,5 @@ impl DirectionCoordinator {
             Some(failure) => tls::refuse(cx, session, ticket, RefusalCode::StorageFailed, &failure),
             None => tls::answer(cx, session, ticket, response),
         }
-    }
-
-    /// When a node's key ends.
-    pub(super) fn node_key_end(&self, key: KeyId) -> Option<Instant> {
-        self.endpoint.association(key)?.expires()
     }
 }

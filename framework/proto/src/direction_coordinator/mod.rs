@@ -37,7 +37,7 @@ use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
 use ntmobile_wire::message::{LoginResponse, Message, Refusal, RefusalCode, RouteDirectionAcknowledge};
 use ntmobile_wire::name::Fqdn;
-use ntmobile_wire::subkey::{Purpose, Role};
+use ntmobile_wire::subkey::{KeyKind, Role};
 use registration::RegistrationInProgress;
 use servers::Servers;
 use std::collections::BTreeMap;
@@ -179,7 +179,7 @@ impl DirectionCoordinator {
                 let (key, until) = records::read_key(&record.value, cx.now, cx.wall)?;
                 self.nodes.insert(peer.clone(), NodeRecord::new(key.id));
                 let own = (Role::Dc, self.endpoint.session());
-                let association = Association::new(key, Purpose::NodeDc, own, (Role::Node, None), peer);
+                let association = Association::new(key, KeyKind::Ntmdc, own, (Role::Node, None), peer);
                 self.endpoint.add(association.expiring(until));
             }
             records::SERVER_KEYS => self.restore_server_key(cx, name, &record.value)?,
@@ -230,16 +230,17 @@ impl DirectionCoordinator {
 
     fn timed_out(&mut self, cx: &mut Cx<'_>, timed_out: TimedOut<Tag>) {
         let label = timed_out.label;
-        let silence = |server: &str| {
-            Err(refusal(RefusalCode::ServerUnreachable, format!("{server} did not answer {label}"), None))
-        };
+        let silence =
+            |server: &str| refusal(RefusalCode::ServerUnreachable, format!("{server} did not answer {label}"), None);
         match timed_out.tag {
             Tag::NodeInformation(id) => self.peer_coordinator_silent(cx, id),
-            Tag::RelayDirection(id) => self.relay_directed(cx, id, silence("the Relay Server")),
-            Tag::RouteToCn(id) => self.cn_directed(cx, id, silence("the peer's Direction Coordinator")),
-            Tag::RouteToMn(id) => self.mn_directed(cx, id, silence("the node")),
-            Tag::Deliver(id) => self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it does not answer", None))),
-            Tag::Wake(id) => self.woken(cx, id, silence("the Notification Server")),
+            Tag::RelayDirection(id) => self.relay_directed(cx, id, Err(silence("the Relay Server"))),
+            Tag::RouteToCn(id) => self.cn_directed(cx, id, Err(silence("the peer's Direction Coordinator"))),
+            Tag::RouteToMn(id) => self.mn_directed(cx, id, Err(silence("the node"))),
+            Tag::Deliver(id) => {
+                self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it does not answer", None)))
+            }
+            Tag::Wake(id) => self.woken(cx, id, Err(silence("the Notification Server"))),
             Tag::NotificationDirection(id) => self.notification_server_silent(cx, id),
         }
     }

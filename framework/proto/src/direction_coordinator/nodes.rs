@@ -16,31 +16,31 @@ const LEGS: usize = 2;
 #[derive(Debug)]
 pub(super) struct NodeRecord {
     /// K_ntmdc.
-    pub key: KeyId,
+    pub(super) key: KeyId,
     /// Where and how it is registered.
-    pub registration: Option<Registration>,
+    pub(super) registration: Option<Registration>,
     /// Its Notification Server and K_ntmns, with the key's end.
-    pub notification: Option<(NotificationAssignment, Instant)>,
+    pub(super) notification: Option<(NotificationAssignment, Instant)>,
     /// What the AS said of it at its last login here (`via-dc`).
-    pub vouched: Option<super::login::Vouched>,
+    pub(super) vouched: Option<super::login::Vouched>,
     /// Deliveries that it has been woken for, oldest first.
-    pub waiting: VecDeque<u64>,
+    pub(super) waiting: VecDeque<u64>,
 }
 
 /// A node's registration.
 #[derive(Clone, Debug)]
 pub(super) struct Registration {
-    pub legs: Vec<Leg>,
-    pub real: Vec<SocketAddr>,
-    pub reachability: Reachability,
-    pub epoch: u32,
-    pub session: ntmobile_wire::identifier::Session,
-    pub until: Instant,
+    pub(super) legs: Vec<Leg>,
+    pub(super) real: Vec<SocketAddr>,
+    pub(super) reachability: Reachability,
+    pub(super) epoch: u32,
+    pub(super) session: ntmobile_wire::identifier::Session,
+    pub(super) until: Instant,
 }
 
 impl Registration {
     /// Records how one address family reaches the node.
-    pub fn set_leg(&mut self, leg: Leg) {
+    pub(super) fn set_leg(&mut self, leg: Leg) {
         self.legs.retain(|known| known.outer.is_ipv4() != leg.outer.is_ipv4());
         self.legs.insert(0, leg);
         self.legs.truncate(LEGS);
@@ -48,12 +48,12 @@ impl Registration {
 }
 
 impl NodeRecord {
-    pub fn new(key: KeyId) -> Self {
+    pub(super) fn new(key: KeyId) -> Self {
         Self { key, registration: None, notification: None, vouched: None, waiting: VecDeque::new() }
     }
 
     /// The registration, while it holds.
-    pub fn registered(&self, now: Instant) -> Option<&Registration> {
+    pub(super) fn registered(&self, now: Instant) -> Option<&Registration> {
         self.registration.as_ref().filter(|registration| registration.until > now)
     }
 }
@@ -69,30 +69,30 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub fn new(v4: (Ipv4Addr, u8), v6: Ipv6Addr) -> Self {
+    pub(super) fn new(v4: (Ipv4Addr, u8), v6: Ipv6Addr) -> Self {
         // The first address of the prefix stays free, as network addresses do.
         Self { records: BTreeMap::new(), addresses: BTreeMap::new(), next_address: 1, v4, v6 }
     }
 
-    pub fn insert(&mut self, peer: Peer, record: NodeRecord) {
+    pub(super) fn insert(&mut self, peer: Peer, record: NodeRecord) {
         self.records.insert(peer, record);
     }
 
-    pub fn get(&self, peer: &Peer) -> Option<&NodeRecord> {
+    pub(super) fn get(&self, peer: &Peer) -> Option<&NodeRecord> {
         self.records.get(peer)
     }
 
-    pub fn get_mut(&mut self, peer: &Peer) -> Option<&mut NodeRecord> {
+    pub(super) fn get_mut(&mut self, peer: &Peer) -> Option<&mut NodeRecord> {
         self.records.get_mut(peer)
     }
 
     /// The sender of a request, if it is a node of ours.
-    pub fn sender_mut(&mut self, ticket: &Ticket) -> Option<&mut NodeRecord> {
+    pub(super) fn sender_mut(&mut self, ticket: &Ticket) -> Option<&mut NodeRecord> {
         self.records.get_mut(ticket.sender())
     }
 
     /// The application of a node that answers for the wanted one: 0 stands for the first that is registered.
-    pub fn find(&self, node: &Fqdn, wanted: ApplicationId, now: Instant) -> Option<(&Peer, &NodeRecord)> {
+    pub(super) fn find(&self, node: &Fqdn, wanted: ApplicationId, now: Instant) -> Option<(&Peer, &NodeRecord)> {
         let first = Peer { name: node.clone(), application: ApplicationId(0) };
         let mut applications = self.records.range(first..).take_while(|(peer, _)| peer.name == *node);
         if wanted != ApplicationId(0) {
@@ -110,7 +110,7 @@ impl Nodes {
 
     /// The node's place in the virtual prefixes, allotting one where it has none. The second value says whether it is new;
     /// `None` when the IPv4 prefix is full.
-    pub fn allot(&mut self, node: &Fqdn) -> Option<(u32, bool)> {
+    pub(super) fn allot(&mut self, node: &Fqdn) -> Option<(u32, bool)> {
         if let Some(index) = self.addresses.get(node) {
             return Some((*index, false));
         }
@@ -124,18 +124,18 @@ impl Nodes {
     }
 
     /// Takes back an allotment that could not be stored.
-    pub fn forget_address(&mut self, node: &Fqdn) {
+    pub(super) fn forget_address(&mut self, node: &Fqdn) {
         self.addresses.remove(node);
     }
 
     /// Puts back what an earlier process had allotted.
-    pub fn restore_address(&mut self, node: Fqdn, index: u32) {
+    pub(super) fn restore_address(&mut self, node: Fqdn, index: u32) {
         self.next_address = self.next_address.max(index.saturating_add(1));
         self.addresses.insert(node, index);
     }
 
     /// The permanent addresses of a node, if it has them.
-    pub fn addresses(&self, node: &Fqdn) -> Option<VirtualAddresses> {
+    pub(super) fn addresses(&self, node: &Fqdn) -> Option<VirtualAddresses> {
         self.addresses.get(node).map(|index| self.addresses_at(*index))
     }
 
@@ -147,7 +147,7 @@ impl Nodes {
     }
 
     /// What the DC that directs a tunnel is told of a node.
-    pub fn information(&self, peer: &Peer, now: Instant) -> Option<NodeInformation> {
+    pub(super) fn information(&self, peer: &Peer, now: Instant) -> Option<NodeInformation> {
         let registration = self.get(peer)?.registered(now)?;
         Some(NodeInformation {
             node: peer.name.clone(),

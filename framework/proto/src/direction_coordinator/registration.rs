@@ -52,8 +52,7 @@ impl DirectionCoordinator {
         };
         let id = self.draw_id();
         let name = ticket.sender().name.clone();
-        let registration =
-            RegistrationInProgress { ticket, request, from, server: None, failed: 0, renewed: false };
+        let registration = RegistrationInProgress { ticket, request, from, server: None, failed: 0, renewed: false };
         self.registrations.insert(id, registration);
         if is_new {
             let call = self.calls.open(Wait::AddressStored(id));
@@ -211,9 +210,11 @@ impl DirectionCoordinator {
         let Path::Datagram(from) = ticket.path else { return };
         let now = cx.now;
         let lifetimes = (self.config.registration_lifetime, self.config.notified_registration_lifetime);
-        let current = self.nodes.sender_mut(ticket).and_then(|record| record.registration.as_mut()).filter(|known| {
-            known.session == ticket.session && known.epoch == keepalive.epoch
-        });
+        let current = self
+            .nodes
+            .sender_mut(ticket)
+            .and_then(|record| record.registration.as_mut())
+            .filter(|known| known.session == ticket.session && known.epoch == keepalive.epoch);
         let Some(registration) = current else {
             // The DC was restarted, or the registration is from before the node's last move.
             return self.refuse(cx, ticket, RefusalCode::PeerNotRegistered, "register again");

@@ -14,7 +14,7 @@ use ntmobile_wire::message::{
     KeySharingRequest, KeySharingResponse, Message, NtmAck, Refusal, RefusalCode, SharedKeyPurpose,
 };
 use ntmobile_wire::name::Fqdn;
-use ntmobile_wire::subkey::{Purpose, Role};
+use ntmobile_wire::subkey::{KeyKind, Role};
 use ntmobile_wire::trace_context::TraceContext;
 use std::collections::BTreeMap;
 
@@ -42,11 +42,11 @@ impl ServerKind {
         }
     }
 
-    fn subkey_purpose(self) -> Purpose {
+    fn key_kind(self) -> KeyKind {
         match self {
-            Self::Coordinator => Purpose::DcDc,
-            Self::Relay => Purpose::DcRs,
-            Self::Notification => Purpose::DcNs,
+            Self::Coordinator => KeyKind::Dcdc,
+            Self::Relay => KeyKind::Dcrs,
+            Self::Notification => KeyKind::Dcns,
         }
     }
 
@@ -194,7 +194,7 @@ impl DirectionCoordinator {
         session: Option<Session>,
         lifetime: std::time::Duration,
     ) {
-        let purpose = id.kind.subkey_purpose();
+        let purpose = id.kind.key_kind();
         let own = (own, self.endpoint.session());
         self.servers.shared.insert(id.clone(), Shared::Ready(key.id));
         let association = Association::new(key, purpose, own, (other, session), Peer::named(id.name));
@@ -232,7 +232,7 @@ impl DirectionCoordinator {
         let lifetime = std::time::Duration::from_secs(u64::from(request.lifetime_s));
         let association = Association::new(
             request.key.clone(),
-            Purpose::DcDc,
+            KeyKind::Dcdc,
             (roles.0, session),
             (roles.1, Some(ticket.session)),
             Peer::named(id.name.clone()),

@@ -18,7 +18,7 @@ type Identity = (KeyId, Session, Transaction);
 pub(super) enum Seen {
     First,
     InProgress,
-    Answered(KeyId, Message),
+    Answered(KeyId, Box<Message>),
 }
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Answers {
         let identity = (ticket.key, ticket.session, ticket.transaction);
         match self.known.get(&identity) {
             Some(None) => Seen::InProgress,
-            Some(Some((key, answer))) => Seen::Answered(*key, answer.clone()),
+            Some(Some((key, answer))) => Seen::Answered(*key, Box::new(answer.clone())),
             None => {
                 if self.order.len() >= CAPACITY
                     && let Some((_, oldest)) = self.order.pop_front()

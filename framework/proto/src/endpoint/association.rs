@@ -3,14 +3,14 @@
 use super::window::Window;
 use crate::machine::Context;
 use crate::time::Instant;
+use ntmobile_wire::codec::Extensions;
 use ntmobile_wire::datagram::{self, Header};
 use ntmobile_wire::entropy::draw;
-use ntmobile_wire::extension::Extensions;
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Session};
 use ntmobile_wire::key::NamedKey;
 use ntmobile_wire::message::{Message, SessionEcho};
 use ntmobile_wire::name::Fqdn;
-use ntmobile_wire::subkey::{Purpose, Role, Subkey};
+use ntmobile_wire::subkey::{KeyKind, Purpose, Role, Subkey};
 use subtle::ConstantTimeEq;
 
 /// Sessions kept per role: the current one and the one before it, whose last messages may still arrive.
@@ -53,7 +53,7 @@ struct Speaker {
 /// What came of opening a datagram.
 pub(super) enum Opened {
     /// A fresh message from a proved session.
-    Message { role: Role, message: Message, extensions: Extensions },
+    Message { role: Role, message: Box<Message>, extensions: Extensions },
     /// The session is new: challenge it.
     Challenge([u8; 16]),
     /// We are challenged ourselves: echo.
@@ -67,7 +67,7 @@ pub(super) enum Opened {
 /// A key in use.
 pub struct Association {
     key: NamedKey,
-    purpose: Purpose,
+    kind: KeyKind,
     sealing: Subkey,
     next_sequence: u64,
     speakers: Vec<Speaker>,
@@ -80,13 +80,13 @@ impl Association {
     /// is given where a message that handed out the key told it, otherwise it will be challenged.
     pub fn new(
         key: NamedKey,
-        purpose: Purpose,
+        kind: KeyKind,
         (role, session): (Role, Session),
         (speaker, speaker_session): (Role, Option<Session>),
         peer: Peer,
     ) -> Self {
-        let sealing = Subkey::derive(&key.secret, purpose, role, session);
-        let association = Self { key, purpose, sealing, next_sequence: 0, speakers: Vec::new(), peer, expires: None };
+        let sealing = Subkey::derive(&key.secret, Purpose::Signalling(kind), role, session);
+        let association = Self { key, kind, sealing, next_sequence: 0, speakers: Vec::new(), peer, expires: None };
         association.with_speaker(speaker, speaker_session)
     }
 
@@ -132,7 +132,7 @@ impl Association {
 
     /// Believes a session that a trusted message announced.
     pub fn learn_session(&mut self, role: Role, session: Session) {
-        let opening = Subkey::derive(&self.key.secret, self.purpose, role, session);
+        let opening = Subkey::derive(&self.key.secret, Purpose::Signalling(self.kind), role, session);
         let Some(speaker) = self.speakers.iter_mut().find(|speaker| speaker.role == role) else { return };
         if speaker.sessions.iter().any(|known| known.session == session) {
             return;
@@ -172,7 +172,7 @@ impl Association {
                 Message::SessionChallenge(challenge) => Opened::Challenged(challenge.nonce),
                 // The echo arrived twice, or the session was announced meanwhile.
                 Message::SessionEcho(_) => Opened::Dropped,
-                message => Opened::Message { role, message, extensions },
+                message => Opened::Message { role, message: Box::new(message), extensions },
             };
         }
         self.open_from_new_session(cx, header, bytes)
@@ -182,7 +182,8 @@ impl Association {
     fn open_from_new_session<E>(&mut self, cx: &mut Context<'_, E>, header: &Header, bytes: &[u8]) -> Opened {
         let mut authentic = None;
         for (index, speaker) in self.speakers.iter().enumerate() {
-            let opening = Subkey::derive(&self.key.secret, self.purpose, speaker.role, header.session);
+            let opening =
+                Subkey::derive(&self.key.secret, Purpose::Signalling(self.kind), speaker.role, header.session);
             if let Ok((_, message, _)) = datagram::open(&opening, bytes) {
                 authentic = Some((index, message));
                 break;

@@ -273,7 +273,7 @@ impl<T> Endpoint<T> {
         let sender = association.peer().clone();
         match association.open(cx, &header, bytes) {
             Opened::Message { role, message, extensions } => {
-                self.arrived(cx, path, header, role, sender, (message, extensions.trace))
+                self.arrived(cx, path, header, role, sender, (*message, extensions.trace))
             }
             Opened::Challenge(nonce) => {
                 let transaction = self.next_transaction();
@@ -426,14 +426,7 @@ impl<T> Endpoint<T> {
             return;
         };
         let sequence = association.take_sequence();
-        let header = Header {
-            version: datagram::VERSION,
-            kind: message.kind(),
-            transaction,
-            key_id: key,
-            session: self.session,
-            sequence,
-        };
+        let header = Header { kind: message.kind(), transaction, key_id: key, session: self.session, sequence };
         let bytes = datagram::seal(association.sealing(), header, message, trace);
         match path {
             Path::Datagram(to) => cx.push(Effect::Transmit { to, bytes }),
