@@ -1,0 +1,38 @@
+//! TLS legs: one request, one answer, between ends whose certificates are from the network's CA.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use ntmobile_proto::machine::{PeerCertificate, TlsFailure};
+use ntmobile_wire::address::DualStack;
+use ntmobile_wire::name::Fqdn;
+use std::net::SocketAddr;
+use tokio::sync::oneshot;
+
+/// A request that a client has made.
+#[derive(Debug)]
+pub struct TlsRequest {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// The client's certificate, if it showed one.
+    pub certificate: Option<PeerCertificate>,
+    /// The request in its frame.
+    pub frame: Bytes,
+    /// Takes the answer; dropped without one, the client's call fails.
+    pub answer: oneshot::Sender<Bytes>,
+}
+
+/// One end of TLS legs, with a port of its own: calls others and is called.
+pub trait Tls: Send + Sync {
+    /// Asks `server`, whose certificate must bear that name, and returns its answer. Shows the own certificate if `mutual`.
+    /// The caller limits the time.
+    fn call(
+        &self,
+        server: Fqdn,
+        addresses: DualStack,
+        frame: Bytes,
+        mutual: bool,
+    ) -> BoxFuture<'static, Result<Bytes, TlsFailure>>;
+
+    /// Waits for the next request of a client; `None` when the port is closed. One task at a time.
+    fn request(&self) -> BoxFuture<'_, Option<TlsRequest>>;
+}
