@@ -1,1 +1,6 @@
 //! Every entity of NTMobile as an actix actor.
+
+pub mod driver;
+pub mod host;
+pub mod resolution;
+pub mod supervise;

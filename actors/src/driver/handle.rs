@@ -1,0 +1,77 @@
+//! The outside of a running entity: asking it, stopping it, waiting for its end.
+
+use super::Driven;
+use super::actor::{Ask, Driver, Restart, Stop};
+use crate::supervise::End;
+use actix::Addr;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+
+/// How many commands may wait for one entity.
+const COMMAND_CREDITS: usize = 64;
+
+/// The entity is no more.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the entity is no more: {0}")]
+pub struct Gone(#[source] pub End);
+
+/// Reaches a running entity. Clones reach the same one; when the last is dropped, the entity stops.
+pub struct Handle<M: Driven> {
+    inner: Arc<Inner<M>>,
+}
+
+struct Inner<M: Driven> {
+    address: Addr<Driver<M>>,
+    credits: Arc<Semaphore>,
+    ended: watch::Receiver<Option<End>>,
+}
+
+impl<M: Driven> Handle<M> {
+    pub(super) fn new(address: Addr<Driver<M>>, ended: watch::Receiver<Option<End>>) -> Self {
+        Self { inner: Arc::new(Inner { address, credits: Arc::new(Semaphore::new(COMMAND_CREDITS)), ended }) }
+    }
+
+    /// Asks the machine for something; waits while too many commands wait already. What comes of it is told to the subscriber.
+    pub async fn ask(&self, command: M::Command) -> Result<(), Gone> {
+        let credits = Arc::clone(&self.inner.credits);
+        let credit = credits.acquire_owned().await.expect("the credits are never closed");
+        if let Some(end) = self.inner.ended.borrow().clone() {
+            return Err(Gone(end));
+        }
+        self.inner.address.do_send(Ask { command, _credit: credit });
+        Ok(())
+    }
+
+    /// Starts the entity anew from its store, as after a crash: everything that is not stored is lost.
+    pub fn restart(&self) {
+        self.inner.address.do_send(Restart);
+    }
+
+    /// Stops the entity: every socket and connection is closed, and the store has finished what was queued.
+    pub async fn stop(&self) {
+        // An entity that has ended already has done all that.
+        let _ = self.inner.address.send(Stop).await;
+    }
+
+    /// Waits for the entity's end.
+    pub async fn ended(&self) -> End {
+        let mut ended = self.inner.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(End::Abandoned),
+            Err(_sender_dropped) => End::Abandoned,
+        }
+    }
+}
+
+impl<M: Driven> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<M: Driven> Drop for Inner<M> {
+    fn drop(&mut self) {
+        self.address.do_send(Stop);
+    }
+}
