@@ -4,6 +4,9 @@
 //! request to an OpenTelemetry collector per line. It reads no clock and draws no number, so the same run gives the same
 //! bytes. [`upload`] sends such a file to a collector, after the run and outside of it.
 
+pub mod conversation;
+pub mod read;
+pub mod sequence;
 pub mod upload;
 
 mod lines;

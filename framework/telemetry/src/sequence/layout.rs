@@ -1,0 +1,134 @@
+//! What all drawings share: the rows from top to bottom, and how times and names are written.
+
+use super::{Link, Sequence};
+
+/// A time without events that is worth a line of its own, in nanoseconds.
+const LONG_GAP: u64 = 1_000_000_000;
+
+/// One line of a diagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    /// A message, by its index.
+    Arrow(usize),
+    /// A step, by its index.
+    Step(usize),
+    /// Nothing happened for so many nanoseconds.
+    Gap(u64),
+}
+
+/// A wait of the critical path in terms of rows: the lane is marked from one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MarkedWait {
+    pub(super) lane: usize,
+    /// The row whose arrow ends here; `None` for the top.
+    pub(super) from: Option<usize>,
+    /// The row whose arrow begins here; `None` for the bottom.
+    pub(super) to: Option<usize>,
+}
+
+/// All lines in order of time; at the same time steps come before messages, because they lead to them.
+pub(super) fn rows(sequence: &Sequence) -> Vec<Row> {
+    let arrows = sequence.arrows.iter().enumerate().map(|(index, arrow)| (arrow.sent, 1, Row::Arrow(index)));
+    let steps = sequence.steps.iter().enumerate().map(|(index, step)| (step.start, 0, Row::Step(index)));
+    let mut timed: Vec<_> = arrows.chain(steps).collect();
+    timed.sort_by_key(|&(time, kind, _)| (time, kind));
+    let mut rows = Vec::with_capacity(timed.len());
+    let mut quiet_since = 0;
+    for (time, _, row) in timed {
+        let gap = time.saturating_sub(quiet_since);
+        if gap >= LONG_GAP {
+            rows.push(Row::Gap(gap));
+        }
+        let until = match row {
+            Row::Arrow(index) => sequence.arrows[index].received.unwrap_or(time),
+            Row::Step(index) => sequence.steps[index].end,
+            Row::Gap(_) => time,
+        };
+        quiet_since = quiet_since.max(until);
+        rows.push(row);
+    }
+    rows
+}
+
+/// Where lanes are marked because the critical path waits there.
+pub(super) fn marked_waits(sequence: &Sequence, rows: &[Row]) -> Vec<MarkedWait> {
+    let row_of = |link: Option<&Link>| match link {
+        Some(Link::Message { arrow, .. }) => rows.iter().position(|row| *row == Row::Arrow(*arrow)),
+        _ => None,
+    };
+    let path = &sequence.critical_path;
+    let mut marked = Vec::new();
+    for (index, link) in path.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|index| path.get(index));
+        match link {
+            Link::Wait { lane, .. } => {
+                marked.push(MarkedWait { lane: *lane, from: row_of(before), to: row_of(path.get(index + 1)) });
+            }
+            // One message straight after the other: a wait of no time still joins them.
+            Link::Message { arrow, .. } => {
+                if let Some(Link::Message { .. }) = before {
+                    let lane = sequence.arrows[*arrow].from;
+                    marked.push(MarkedWait { lane, from: row_of(before), to: row_of(Some(link)) });
+                }
+            }
+        }
+    }
+    marked
+}
+
+/// A time in milliseconds as short as it can be told apart: `12.5`, `0.042`, `1234.0`.
+pub fn milliseconds(nanos: u64) -> String {
+    let millis = nanos as f64 / 1e6;
+    if nanos == 0 {
+        "0.0".to_owned()
+    } else if nanos < 1_000_000 {
+        format!("{millis:.3}")
+    } else {
+        format!("{millis:.1}")
+    }
+}
+
+/// A long time in seconds.
+pub(super) fn seconds(nanos: u64) -> String {
+    format!("{:.1} s", nanos as f64 / 1e9)
+}
+
+/// A name in two lines: the host, and its domain.
+pub(super) fn host_and_domain(name: &str) -> (&str, &str) {
+    name.split_once('.').unwrap_or((name, ""))
+}
+
+/// What stands beside an arrow: its name, how long it was on the way, and what became of it.
+pub(super) fn remark(arrow: &super::Arrow) -> String {
+    let fate = match (arrow.received, arrow.repetition) {
+        (Some(received), false) => format!("+{} ms", milliseconds(received - arrow.sent)),
+        (Some(received), true) => format!("+{} ms, sent again", milliseconds(received - arrow.sent)),
+        (None, false) => "lost".to_owned(),
+        (None, true) => "sent again: lost or ignored".to_owned(),
+    };
+    match &arrow.failure {
+        Some(failure) => format!("{fate} · failed: {failure}"),
+        None => fate,
+    }
+}
+
+/// The critical path in words.
+pub(super) fn summary(sequence: &Sequence) -> String {
+    let (mut messages, mut travelling, mut waiting) = (0, 0, 0);
+    for link in &sequence.critical_path {
+        match link {
+            Link::Message { .. } => {
+                messages += 1;
+                travelling += link.duration();
+            }
+            Link::Wait { .. } => waiting += link.duration(),
+        }
+    }
+    let plural = if messages == 1 { "" } else { "s" };
+    format!(
+        "{} ms: {messages} message{plural} on the way {} ms, waiting {} ms",
+        milliseconds(travelling + waiting),
+        milliseconds(travelling),
+        milliseconds(waiting)
+    )
+}

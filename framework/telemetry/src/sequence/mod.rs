@@ -1,0 +1,182 @@
+//! A trace as a sequence diagram: who sent what to whom, when it arrived, and which messages the end waited for.
+//!
+//! [`Sequence::of`] reads it off a trace; [`text`], [`svg`] and [`mermaid`] draw it. Times are nanoseconds since the trace began.
+
+mod arrows;
+mod critical;
+mod layout;
+pub mod mermaid;
+pub mod svg;
+pub mod text;
+
+use crate::conversation::Trace;
+use crate::read::RecordedSpan;
+use ntmobile_proto::trace::SpanKind;
+use serde::{Deserialize, Serialize};
+
+pub use layout::milliseconds;
+
+/// The name of the span with which a conversation has reached its purpose.
+pub const FIRST_APPLICATION_PACKET: &str = "First application packet";
+
+/// A sequence diagram.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sequence {
+    /// The name of the root span.
+    pub name: String,
+    /// The entities, in order of their first appearance.
+    pub lanes: Vec<String>,
+    /// The messages, in order of sending.
+    pub arrows: Vec<Arrow>,
+    /// What entities did by themselves, in order of beginning.
+    pub steps: Vec<Step>,
+    /// The chain of messages and waits that determined the end, in order of time and without a gap.
+    pub critical_path: Vec<Link>,
+}
+
+/// One transmission of a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arrow {
+    /// The lane of the sender.
+    pub from: usize,
+    /// The lane of the receiver; unknown where it was never seen and nobody said whom it was for.
+    pub to: Option<usize>,
+    /// The name of the message.
+    pub name: String,
+    /// When it was sent.
+    pub sent: u64,
+    /// When it arrived; `None` if it was lost on the way, or ignored as the repetition of one that had arrived.
+    pub received: Option<u64>,
+    /// Whether it is another transmission of a message that was sent before.
+    pub repetition: bool,
+    /// Whether the time at the other end is not recorded and the middle of the round trip is shown in its stead.
+    pub assumed: bool,
+    /// Why the request failed, if it did.
+    pub failure: Option<String>,
+    /// Whether the end waited for it.
+    pub critical: bool,
+}
+
+/// Something that an entity did by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Whose lane.
+    pub lane: usize,
+    /// What.
+    pub name: String,
+    /// When it began.
+    pub start: u64,
+    /// When it ended.
+    pub end: u64,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// A part of the critical path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Link {
+    /// A message was on its way.
+    Message {
+        /// Its index among the arrows.
+        arrow: usize,
+        /// When it was sent.
+        from: u64,
+        /// When it arrived.
+        to: u64,
+    },
+    /// An entity computed, or waited for a timer.
+    Wait {
+        /// Whose lane.
+        lane: usize,
+        /// From when.
+        from: u64,
+        /// Until when.
+        to: u64,
+    },
+}
+
+impl Link {
+    /// How long it took.
+    pub fn duration(&self) -> u64 {
+        let (Self::Message { from, to, .. } | Self::Wait { from, to, .. }) = self;
+        to - from
+    }
+}
+
+impl Sequence {
+    /// Reads the diagram off a trace.
+    pub fn of(trace: &Trace<'_>) -> Self {
+        let origin = trace.start();
+        let root = trace.root();
+        let mut found = arrows::find(trace);
+        found.sort_by_key(|message| (message.sent, message.received));
+        let path = critical::path(&found, critical::end(trace), origin);
+
+        let mut lanes = Lanes::default();
+        lanes.index(&root.entity);
+        let own = trace.spans().iter().filter(|span| span.kind == SpanKind::Internal && span.context != root.context);
+        let mut own = own.peekable();
+        let mut sequence = Self { name: root.name.to_string(), ..Self::default() };
+        // Both lists are in order of time: walked together, so that lanes come in order of appearance.
+        for (index, message) in found.iter().enumerate() {
+            while let Some(span) = own.next_if(|span| span.start <= message.sent) {
+                sequence.steps.push(step(span, origin, &mut lanes));
+            }
+            sequence.arrows.push(Arrow {
+                from: lanes.index(message.from),
+                to: message.to.map(|to| lanes.index(to)),
+                name: message.name.to_owned(),
+                sent: message.sent - origin,
+                received: message.received.map(|received| received - origin),
+                repetition: message.repetition,
+                assumed: message.assumed,
+                failure: message.failure.map(str::to_owned),
+                critical: path.iter().any(|part| part.message == Some(index)),
+            });
+        }
+        sequence.steps.extend(own.map(|span| step(span, origin, &mut lanes)));
+        sequence.critical_path = path
+            .into_iter()
+            .map(|part| match part.message {
+                Some(arrow) => Link::Message { arrow, from: part.from - origin, to: part.to - origin },
+                None => Link::Wait { lane: lanes.index(part.entity), from: part.from - origin, to: part.to - origin },
+            })
+            .collect();
+        sequence.lanes = lanes.names;
+        sequence
+    }
+
+    /// How long it took until the end that the critical path leads to.
+    pub fn duration(&self) -> u64 {
+        self.critical_path.iter().map(Link::duration).sum()
+    }
+}
+
+fn step(span: &RecordedSpan, origin: u64, lanes: &mut Lanes) -> Step {
+    Step {
+        lane: lanes.index(&span.entity),
+        name: span.name.to_string(),
+        start: span.start - origin,
+        end: span.end - origin,
+        failure: span.failure.clone(),
+    }
+}
+
+/// The entities that have appeared so far.
+#[derive(Default)]
+struct Lanes {
+    names: Vec<String>,
+}
+
+impl Lanes {
+    fn index(&mut self, name: &str) -> usize {
+        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
