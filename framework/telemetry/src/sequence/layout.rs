@@ -100,16 +100,16 @@ pub(super) fn host_and_domain(name: &str) -> (&str, &str) {
 
 /// What stands beside an arrow: its name, how long it was on the way, and what became of it.
 pub(super) fn remark(arrow: &super::Arrow) -> String {
-    let fate = match (arrow.received, arrow.repetition) {
-        (Some(received), false) => format!("+{} ms", milliseconds(received - arrow.sent)),
-        (Some(received), true) => format!("+{} ms, sent again", milliseconds(received - arrow.sent)),
-        (None, false) => "lost".to_owned(),
-        (None, true) => "sent again: lost or ignored".to_owned(),
+    let again = if arrow.repetition { "sent again" } else { "" };
+    let fate = match (arrow.received, &arrow.failure) {
+        (Some(received), _) => format!("+{} ms", milliseconds(received - arrow.sent)),
+        (None, Some(_)) => String::new(),
+        (None, None) if arrow.repetition => "lost or ignored".to_owned(),
+        (None, None) => "lost".to_owned(),
     };
-    match &arrow.failure {
-        Some(failure) => format!("{fate} · failed: {failure}"),
-        None => fate,
-    }
+    let failure = arrow.failure.as_ref().map(|failure| format!("failed: {failure}")).unwrap_or_default();
+    let parts = [fate.as_str(), again, &failure];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 /// The critical path in words.

@@ -234,7 +234,7 @@ fn the_terminal_shows_every_message_and_marks_the_path() {
    52.0 ms        │◀━━━━━━━━━━┥           │           │      Route Direction  +10.0 ms
    52.0 ms        ┃           ├───────────┼──────────▶│      Route Direction  +25.0 ms
    62.0 ms        ├╌╌╌╌╌╌╌╌╌╌╌┼╌╌╌╌╳      │           │      Tunnel Request  lost
-  112.0 ms        ┝━━━━━━━━━━━┿━━━━━━━━━━━┿━━━━━━━━━━▶│      Tunnel Request  +15.0 ms, sent again
+  112.0 ms        ┝━━━━━━━━━━━┿━━━━━━━━━━━┿━━━━━━━━━━▶│      Tunnel Request  +15.0 ms · sent again
   127.0 ms        │◀━━━━━━━━━━┿━━━━━━━━━━━┿━━━━━━━━━━━┥      Tunnel Response  +15.0 ms
                   ┃           │           │           │
 critical path ━  150.0 ms: 6 messages on the way 90.0 ms, waiting 60.0 ms
