@@ -2,10 +2,11 @@
 
 use super::InnerProtection;
 use ntmobile_wire::entropy::Entropy;
-use ntmobile_wire::identifier::Negotiation;
+use ntmobile_wire::identifier::{Negotiation, Session};
 use ntmobile_wire::key::{NamedKey, PublicKey};
 use ntmobile_wire::message::KeyAgreement;
 use ntmobile_wire::sealed_key::AgreementKey;
+use ntmobile_wire::subkey::Role;
 use thiserror::Error;
 
 /// Why a tunnel key could not be sealed or opened.
@@ -24,6 +25,8 @@ pub enum AgreementError {
 pub struct AgreementMaterial<'a> {
     /// Which negotiation.
     pub negotiation: Negotiation,
+    /// The end that wraps the key, and its session: this end when sealing, the other when opening.
+    pub sender: (Role, Session),
     /// K_tmp of the negotiation.
     pub k_tmp: &'a NamedKey,
     /// This end's own key pair.
