@@ -1,5 +1,6 @@
 //! Every entity of NTMobile as an actix actor.
 
+pub mod dns;
 pub mod driver;
 pub mod host;
 pub mod resolution;

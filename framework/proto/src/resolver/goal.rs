@@ -199,7 +199,12 @@ impl<'a> Asking<'a> {
         };
         let Some(chosen) = chosen else { return Some(Err(LookupFailure::NoSuchName)) };
         let Some(name) = &chosen.target else { return Some(Err(LookupFailure::NoSuchName)) };
-        Some(self.addresses(name)?.map(|addresses| ServerAddresses {
+        // A server that adds its host's addresses to the answer adds all of them: another round trip, to hear that there is
+        // none of the other family, is saved.
+        let came_along = self.known_addresses(name);
+        let addresses =
+            if came_along.reachable_by(self.view.families) { Ok(came_along) } else { self.addresses(name)? };
+        Some(addresses.map(|addresses| ServerAddresses {
             name: name.clone(),
             signalling: addresses.with_port(SIGNALLING_PORT),
             tls: addresses.with_port(chosen.port),
@@ -228,6 +233,19 @@ impl<'a> Asking<'a> {
             return None;
         }
         Some(if found == Addresses::default() { Err(failure) } else { Ok(found) })
+    }
+
+    /// The addresses of a server that are known without asking.
+    fn known_addresses(&self, name: &Fqdn) -> Addresses {
+        let mut known = Addresses::default();
+        for kind in [Kind::A, Kind::Aaaa] {
+            match self.peek(&Question::new(name.clone(), kind)) {
+                Some(Ok(Data::V4(addresses))) => known.v4 = addresses.first().copied(),
+                Some(Ok(Data::V6(addresses))) => known.v6 = addresses.first().copied(),
+                _ => {}
+            }
+        }
+        known
     }
 
     /// All addresses of a plain host; aliases are followed.
@@ -272,6 +290,10 @@ struct Addresses {
 }
 
 impl Addresses {
+    fn reachable_by(self, families: Families) -> bool {
+        (self.v4.is_some() && families.v4) || (self.v6.is_some() && families.v6)
+    }
+
     fn with_port(self, port: u16) -> DualStack {
         DualStack {
             v4: self.v4.map(|address| SocketAddrV4::new(address, port)),

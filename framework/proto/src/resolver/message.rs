@@ -49,7 +49,8 @@ pub(super) fn read_answer(
     question: &Question,
     zone: Option<&Fqdn>,
 ) -> Result<Vec<Fact>, Unread> {
-    if bytes.len() > usize::from(UDP_PAYLOAD) {
+    // The number of questions comes first: the decoder would make room for as many as the header claims.
+    if bytes.len() > usize::from(UDP_PAYLOAD) || bytes.get(4..6) != Some(&[0, 1]) {
         return Err(Unread::Useless);
     }
     let message = Message::from_vec(bytes).map_err(|_| Unread::Useless)?;

@@ -30,8 +30,8 @@
 //!   zone that encloses the name counts, and only its server knows that there is no closer one).
 //! * **Without `_ntm._udp`** the name server is the DC, on ports 4500 and 4433. A top-level domain is a registry's and
 //!   counts as a DC's only if it does publish one.
-//! * An **AS** (SRV `_ntm-as._udp`) costs as much as a DC when its addresses come along, and what a plain host costs more
-//!   when not. A **plain host** costs one round trip per zone cut, both families at once, and again for each alias.
+//! * An **AS** (SRV `_ntm-as._udp`) costs as much as a DC when an address that we can reach comes along in the answer, and
+//!   what a plain host costs more when not. A **plain host** costs one round trip per zone cut, both families at once, and again for each alias.
 //!
 //! Everything learnt is kept for its TTL (at least 20 s, longer than a look-up may take; what does not exist by RFC 2308),
 //! in bounded memory, for all look-ups of the host together. Look-ups that want the same thing share its queries.
