@@ -242,6 +242,12 @@ impl Connection {
         }
     }
 
+    /// Makes an end of it because its host is gone.
+    pub(crate) fn break_off(&mut self) {
+        self.failure.get_or_insert(NetError::Closed);
+        self.abort();
+    }
+
     /// Whether the handshake is over and the connection not.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.socket().state(), State::Closed | State::Listen | State::SynSent | State::SynReceived)

@@ -106,6 +106,13 @@ impl Stack {
         });
     }
 
+    /// What happens to a stack whose host loses its power: every socket fails and not one packet leaves. It cannot be
+    /// used again.
+    pub fn power_off(&self) {
+        let closed = self.act(|state, now, effects| state.power_off(now, effects));
+        drop(closed);
+    }
+
     /// Opens a UDP port on all addresses; 0 for any free one.
     pub fn bind(&self, port: u16) -> Result<UdpSocket, NetError> {
         UdpSocket::bind(self.clone(), port)

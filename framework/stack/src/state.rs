@@ -311,6 +311,23 @@ impl State {
         }
     }
 
+    /// Breaks everything off in silence. Returns what held wakers, to be dropped without the lock.
+    pub(crate) fn power_off(&mut self, now: Instant, effects: &mut Effects) -> (Vec<Listening>, Vec<Binding>) {
+        self.set_addresses(Vec::new(), effects);
+        let numbers: Vec<u64> = self.connections.keys().copied().collect();
+        for number in numbers {
+            if let Some(connection) = self.connections.get_mut(&number) {
+                connection.break_off();
+            }
+            self.poll(number, now, Cause::Other, effects);
+        }
+        let mut listening: Vec<_> = std::mem::take(&mut self.listening).into_values().collect();
+        let mut bindings: Vec<_> = std::mem::take(&mut self.udp).into_values().collect();
+        effects.wakers.extend(listening.iter_mut().filter_map(|listening| listening.acceptor.take()));
+        effects.wakers.extend(bindings.iter_mut().filter_map(Binding::close));
+        (listening, bindings)
+    }
+
     /// Replaces the addresses; those who watch are told if that changed anything.
     pub(crate) fn set_addresses(&mut self, addresses: Vec<IpAddr>, effects: &mut Effects) {
         if self.addresses != addresses {

@@ -30,6 +30,11 @@ impl Binding {
         }
         self.reader.take()
     }
+
+    /// Takes no more; whom to wake.
+    pub(crate) fn close(&mut self) -> Option<Waker> {
+        self.reader.take()
+    }
 }
 
 /// A UDP socket on all addresses of a stack. Dropping it frees the port.

@@ -5,17 +5,26 @@
 //! are `Send + Sync` and mean the same thing everywhere. The time is an atomic beside the mutex: reading the clock takes
 //! no lock. No waker is called and no foreign value dropped while the lock is held.
 
-mod heap;
+mod carry;
+mod hosts;
+#[cfg(test)]
+mod tests;
 pub(crate) mod waiting;
+
+pub use hosts::HostCounters;
 
 pub use waiting::Waiting;
 
+use crate::agenda::{Agenda, EventKey};
 use crate::entropy::SimEntropy;
+use crate::network::{Network, NetworkEvent, NodeId};
 use crate::ports::clock::SimClock;
+use crate::ports::host::SimHost;
 use crate::runtime::SimulationFailure;
 use crate::runtime::failure::Verdict;
 use crate::runtime::timer::{Slot, Timers};
-use heap::{Agenda, Ticket};
+use carry::Effects;
+use hosts::Hosts;
 use ntmobile_proto::time::{Instant, UnixTime};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +34,9 @@ use waiting::WaitingList;
 
 /// 2030-01-01T00:00:00Z.
 const DEFAULT_EPOCH: u64 = 1_893_456_000;
+
+/// How many waiting sockets a report names.
+const MOST_READERS: usize = 32;
 
 /// A handle to the world of one simulation.
 #[derive(Clone, Debug)]
@@ -43,6 +55,8 @@ impl World {
                 state: Mutex::new(State {
                     seed,
                     agenda: Agenda::new(),
+                    network: Network::new(seed),
+                    hosts: Hosts::default(),
                     timers: Timers::default(),
                     waiting: WaitingList::default(),
                     time_limit: None,
@@ -71,14 +85,29 @@ impl World {
     /// for the same label gives the next independent stream, so that a restarted process never draws what it drew before.
     pub fn entropy(&self, label: &str) -> SimEntropy {
         let mut state = self.shared.lock();
-        let nth = state.streams.entry(label.to_owned()).and_modify(|nth| *nth += 1).or_insert(0);
-        let nth = *nth;
+        let nth = state.next_stream(label);
         SimEntropy::derive(state.seed, label, nth)
     }
 
     /// Registers what the caller is about to wait for; a deadlock report names every label whose guard lives.
     pub fn waiting(&self, label: impl Into<String>) -> Waiting {
         Waiting::begin(self.shared.clone(), label.into())
+    }
+
+    /// Builds, changes or reads the network. Hosts whose addresses change by it are told before this returns. Nothing
+    /// else of the world may be touched inside.
+    pub fn network<T>(&self, action: impl FnOnce(&mut Network) -> T) -> T {
+        self.shared.act(|state, effects| {
+            let value = action(&mut state.network);
+            state.network_changed(&self.shared, effects);
+            value
+        })
+    }
+
+    /// The network as this host of it sees it.
+    pub fn host(&self, node: NodeId) -> SimHost {
+        self.shared.lock().host(node);
+        SimHost::new(self.shared.clone(), node)
     }
 
     /// How many events have happened.
@@ -92,6 +121,8 @@ impl World {
 enum Event {
     /// Wake whoever sleeps in this place.
     Wake(Slot),
+    /// A packet arrives.
+    Network(NetworkEvent),
 }
 
 /// What the handles of one world share.
@@ -109,7 +140,9 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     seed: u64,
     agenda: Agenda<Event>,
-    pub(crate) timers: Timers<Ticket>,
+    network: Network,
+    hosts: Hosts,
+    pub(crate) timers: Timers<EventKey>,
     pub(crate) waiting: WaitingList,
     time_limit: Option<Instant>,
     events: u64,
@@ -119,6 +152,34 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn add_timer(&mut self, at: Instant, waker: Waker) -> Slot {
         self.timers.insert(waker, |slot| self.agenda.schedule(at, Event::Wake(slot)))
+    }
+
+    /// Which one of the streams with this label comes next.
+    fn next_stream(&mut self, label: &str) -> u64 {
+        match self.streams.get_mut(label) {
+            Some(nth) => {
+                *nth += 1;
+                *nth
+            }
+            None => {
+                self.streams.insert(label.to_owned(), 0);
+                0
+            }
+        }
+    }
+
+    /// Those who said so, then the sockets that somebody reads from.
+    fn who_waits(&mut self) -> Vec<String> {
+        let mut waiting = self.waiting.labels();
+        let nodes: Vec<NodeId> = self.network.nodes().collect();
+        let network = &self.network;
+        let readers = self.hosts.iter_mut().flat_map(|(number, host)| {
+            let name = network.node_name(nodes[number]);
+            let ports = host.udp.iter().filter(|(_, port)| port.reader.is_some());
+            ports.map(move |(number, _)| format!("{name} reads UDP port {number}"))
+        });
+        waiting.extend(readers.take(MOST_READERS));
+        waiting
     }
 
     pub(crate) fn remove_timer(&mut self, slot: Slot) -> Option<Waker> {
@@ -167,14 +228,26 @@ impl Shared {
         self.verdict.reset();
     }
 
+    pub(crate) fn clock(self: &Arc<Self>) -> SimClock {
+        SimClock::new(self.clone())
+    }
+
+    /// Does something to the state, then, without the lock, what follows from it.
+    pub(crate) fn act<T>(&self, action: impl FnOnce(&mut State, &mut Effects) -> T) -> T {
+        let mut effects = Effects::default();
+        let value = action(&mut self.lock(), &mut effects);
+        effects.perform();
+        value
+    }
+
     /// The idle hook: nobody is ready, so the next event happens. The only place where time moves.
-    pub(crate) fn advance(&self) {
+    pub(crate) fn advance(self: &Arc<Self>) {
         if !self.running.load(Ordering::Relaxed) {
             return;
         }
         match self.next() {
-            Ok(waker) => {
-                waker.wake();
+            Ok(effects) => {
+                effects.perform();
                 // What was woken may be gone without having said so; the root task is not, so the hook is called again.
                 self.verdict.wake_root();
             }
@@ -182,27 +255,26 @@ impl Shared {
         }
     }
 
-    /// Carries out events until one of them has somebody to wake.
-    fn next(&self) -> Result<Waker, SimulationFailure> {
+    /// Carries out events until one of them concerns somebody.
+    fn next(self: &Arc<Self>) -> Result<Effects, SimulationFailure> {
         let mut state = self.lock();
-        loop {
+        let mut effects = Effects::default();
+        while effects.is_empty() {
             let Some((at, event)) = state.agenda.pop() else {
-                return Err(SimulationFailure::Deadlock { at: self.now(), waiting: state.waiting.labels() });
+                return Err(SimulationFailure::Deadlock { at: self.now(), waiting: state.who_waits() });
             };
             if let Some(limit) = state.time_limit
                 && at > limit
             {
-                return Err(SimulationFailure::TimeLimit { limit, waiting: state.waiting.labels() });
+                return Err(SimulationFailure::TimeLimit { limit, waiting: state.who_waits() });
             }
             self.now.store(at.0, Ordering::Relaxed);
             state.events += 1;
             match event {
-                Event::Wake(slot) => {
-                    if let Some(waker) = state.timers.fire(slot) {
-                        return Ok(waker);
-                    }
-                }
+                Event::Wake(slot) => effects.wake(state.timers.fire(slot)),
+                Event::Network(event) => state.network_event(self, event, &mut effects),
             }
         }
+        Ok(effects)
     }
 }
