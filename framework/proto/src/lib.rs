@@ -13,6 +13,7 @@ pub mod deadlines;
 pub mod direction_coordinator;
 pub mod endpoint;
 pub mod machine;
+pub mod packet;
 pub mod policy;
 pub mod resolver;
 pub mod time;

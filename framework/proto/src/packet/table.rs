@@ -1,0 +1,172 @@
+//! The tunnel table: which tunnel a packet belongs to. Signalling replaces the whole table when it changes one tunnel; the
+//! packet path reads whatever table is there, and waits for nobody.
+
+use super::inner::InnerHeader;
+use super::tunnel::{Inbound, InboundRefusal, OutboundRefusal, Tunnel, TunnelSettings};
+use crate::time::Instant;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ntmobile_wire::datagram::{Datagram, classify};
+use ntmobile_wire::esp::UnknownSuite;
+use ntmobile_wire::identifier::{ApplicationId, Spi};
+use ntmobile_wire::key::Secret;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+
+/// Why a tunnel was not installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InstallError {
+    /// Another tunnel has the identifier of `spi_in`: the DC should draw again.
+    #[error("the {0:?} is in use")]
+    SpiInUse(Spi),
+    /// The cipher suite is not known.
+    #[error(transparent)]
+    Suite(#[from] UnknownSuite),
+}
+
+/// One state of the table.
+#[derive(Clone, Debug, Default)]
+struct Snapshot {
+    /// Every tunnel, by the identifier of the SPI towards us, which is the same in all generations.
+    by_identifier: BTreeMap<u32, Arc<Tunnel>>,
+    /// The tunnels that applications' packets may take, by the peer's address; the newest last.
+    by_address: BTreeMap<IpAddr, Vec<Arc<Tunnel>>>,
+}
+
+impl Snapshot {
+    /// What applications call the ends of this tunnel.
+    fn addresses(tunnel: &Tunnel) -> [IpAddr; 2] {
+        let settings = tunnel.settings();
+        [settings.alias.unwrap_or(settings.remote.v4).into(), settings.remote.v6.into()]
+    }
+
+    /// Takes the tunnel off the ways out.
+    fn deactivate(&mut self, tunnel: &Arc<Tunnel>) {
+        for address in Self::addresses(tunnel) {
+            if let Some(tunnels) = self.by_address.get_mut(&address) {
+                tunnels.retain(|other| !Arc::ptr_eq(other, tunnel));
+                if tunnels.is_empty() {
+                    self.by_address.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+/// The tunnels of one endpoint.
+#[derive(Debug, Default)]
+pub struct TunnelTable {
+    snapshot: ArcSwap<Snapshot>,
+    /// Held by whoever makes the next snapshot.
+    writing: Mutex<()>,
+}
+
+impl TunnelTable {
+    /// A table without tunnels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Accepts what comes through a new tunnel under `k_mncn`. Nothing goes out through it until [`TunnelTable::activate`].
+    pub fn install(
+        &self,
+        now: Instant,
+        settings: TunnelSettings,
+        k_mncn: &Secret,
+    ) -> Result<Arc<Tunnel>, InstallError> {
+        let spi = settings.spi_in;
+        let tunnel = Arc::new(Tunnel::new(now, settings, k_mncn)?);
+        self.change(|snapshot| {
+            if snapshot.by_identifier.contains_key(&spi.identifier()) {
+                return Err(InstallError::SpiInUse(spi));
+            }
+            snapshot.by_identifier.insert(spi.identifier(), Arc::clone(&tunnel));
+            Ok(tunnel)
+        })
+    }
+
+    /// Lets applications' packets go out through the tunnel, before all others to the same peer.
+    pub fn activate(&self, tunnel: &Arc<Tunnel>) {
+        self.change(|snapshot| {
+            snapshot.deactivate(tunnel);
+            if snapshot.by_identifier.contains_key(&tunnel.settings().spi_in.identifier()) {
+                for address in Snapshot::addresses(tunnel) {
+                    snapshot.by_address.entry(address).or_default().push(Arc::clone(tunnel));
+                }
+            }
+        });
+    }
+
+    /// Ends a tunnel in both directions.
+    pub fn remove(&self, tunnel: &Arc<Tunnel>) {
+        self.change(|snapshot| {
+            snapshot.deactivate(tunnel);
+            let identifier = tunnel.settings().spi_in.identifier();
+            if snapshot.by_identifier.get(&identifier).is_some_and(|other| Arc::ptr_eq(other, tunnel)) {
+                snapshot.by_identifier.remove(&identifier);
+            }
+        });
+    }
+
+    /// Whether a tunnel has this identifier already.
+    pub fn is_in_use(&self, spi: Spi) -> bool {
+        self.snapshot.load().by_identifier.contains_key(&spi.identifier())
+    }
+
+    /// Every tunnel, ordered by identifier.
+    pub fn tunnels(&self) -> Vec<Arc<Tunnel>> {
+        self.snapshot.load().by_identifier.values().cloned().collect()
+    }
+
+    /// The tunnel that a packet to this address takes.
+    pub fn towards(&self, destination: IpAddr) -> Option<Arc<Tunnel>> {
+        self.snapshot.load().by_address.get(&destination)?.last().cloned()
+    }
+
+    /// Seals an application's packet; returns where it goes.
+    pub fn outbound(&self, now: Instant, packet: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        self.send(now, packet, |_| true)
+    }
+
+    /// The same, for a packet to one of the peer's applications: an answer takes the tunnel that the question came by.
+    pub fn outbound_to(
+        &self,
+        now: Instant,
+        application: ApplicationId,
+        packet: &[u8],
+    ) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        self.send(now, packet, |tunnel| tunnel.settings().application == application)
+    }
+
+    fn send(
+        &self,
+        now: Instant,
+        packet: &[u8],
+        suits: impl Fn(&Tunnel) -> bool,
+    ) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        let header = InnerHeader::parse(packet).ok_or(OutboundRefusal::Malformed)?;
+        let snapshot = self.snapshot.load();
+        let tunnels = snapshot.by_address.get(&header.destination).map_or(&[][..], Vec::as_slice);
+        let tunnel = tunnels.iter().rfind(|tunnel| suits(tunnel));
+        tunnel.ok_or(OutboundRefusal::NoTunnel(header.destination))?.outbound(now, &header, packet)
+    }
+
+    /// Opens an ESP packet. The tunnel is found by its SPI alone, wherever it comes from.
+    pub fn inbound(&self, now: Instant, from: SocketAddr, datagram: Bytes) -> Result<Inbound, InboundRefusal> {
+        let Datagram::Esp(spi) = classify(&datagram) else { return Err(InboundRefusal::Malformed) };
+        let snapshot = self.snapshot.load();
+        let tunnel = snapshot.by_identifier.get(&spi.identifier()).ok_or(InboundRefusal::UnknownSpi(spi))?;
+        tunnel.inbound(now, from, spi, datagram)
+    }
+
+    /// Makes the next snapshot from the present one.
+    fn change<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) -> T {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        let result = change(&mut next);
+        self.snapshot.store(Arc::new(next));
+        result
+    }
+}

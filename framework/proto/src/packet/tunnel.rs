@@ -1,0 +1,412 @@
+//! One tunnel: where its packets go, the keys of its generations, and what has passed.
+//!
+//! Where packets go and which keys they use change together and rarely, so they are one immutable value behind one
+//! pointer. A move replaces the address and keeps sealer and openers: sequence and replay state are never reset.
+
+use super::inner::{InnerHeader, control_packet};
+use crate::machine::PacketNotice;
+use crate::time::Instant;
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use ntmobile_wire::address::VirtualAddresses;
+use ntmobile_wire::esp::{
+    EspError, EspKey, EspOpener, EspSealer, HEADER_LENGTH, NEXT_HEADER_DUMMY, SealError, UnknownSuite, sealed_length,
+};
+use ntmobile_wire::identifier::{ApplicationId, Spi};
+use ntmobile_wire::key::Secret;
+use ntmobile_wire::message::CipherSuite;
+use ntmobile_wire::name::Fqdn;
+use ntmobile_wire::subkey::Role;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long packets of the old generation are accepted once the first of the new one has come.
+pub const GENERATION_OVERLAP: Duration = Duration::from_secs(30);
+
+/// What signalling has agreed on about a tunnel.
+#[derive(Clone, Debug)]
+pub struct TunnelSettings {
+    /// The other end.
+    pub peer: Fqdn,
+    /// Which of its applications.
+    pub application: ApplicationId,
+    /// Our permanent addresses.
+    pub local: VirtualAddresses,
+    /// The peer's permanent addresses.
+    pub remote: VirtualAddresses,
+    /// What applications here call the peer's IPv4 address, where it collides with another's; else none.
+    pub alias: Option<Ipv4Addr>,
+    /// Where outer packets go: the peer, or the RS.
+    pub next_hop: SocketAddr,
+    /// Which end we are: [`Role::Mn`] or [`Role::Cn`].
+    pub end: Role,
+    /// The cipher.
+    pub suite: CipherSuite,
+    /// SPI of packets towards us.
+    pub spi_in: Spi,
+    /// SPI of packets towards the peer.
+    pub spi_out: Spi,
+}
+
+impl TunnelSettings {
+    fn far_end(&self) -> Role {
+        if self.end == Role::Mn { Role::Cn } else { Role::Mn }
+    }
+
+    /// The key of packets towards us under `k_mncn` in the generation that `spi` bears.
+    fn key_in(&self, k_mncn: &Secret, spi: Spi) -> Result<EspKey, UnknownSuite> {
+        EspKey::derive(k_mncn, self.suite, self.far_end(), spi)
+    }
+
+    /// The key of packets towards the peer under `k_mncn` in the generation that `spi` bears.
+    fn key_out(&self, k_mncn: &Secret, spi: Spi) -> Result<EspKey, UnknownSuite> {
+        EspKey::derive(k_mncn, self.suite, self.end, spi)
+    }
+}
+
+/// Why a packet did not enter a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OutboundRefusal {
+    /// No tunnel leads there: signalling should build one.
+    #[error("no tunnel leads to {0}")]
+    NoTunnel(IpAddr),
+    /// It is not a whole IP packet.
+    #[error("not a whole IP packet")]
+    Malformed,
+    /// Its source is not our virtual address.
+    #[error("{0} is not our virtual address")]
+    ForeignSource(IpAddr),
+    /// It goes to the port that belongs to signalling.
+    #[error("the control port is not for applications")]
+    ControlPort,
+    /// The tunnel's key has sealed all the packets it may.
+    #[error("the tunnel's key is exhausted")]
+    Exhausted,
+}
+
+/// Why an ESP packet was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InboundRefusal {
+    /// It is not an ESP packet.
+    #[error("not an ESP packet")]
+    Malformed,
+    /// No tunnel has this SPI, or not in this generation any more.
+    #[error("no tunnel has the {0:?}")]
+    UnknownSpi(Spi),
+    /// It could not be opened.
+    #[error(transparent)]
+    Esp(#[from] EspError),
+    /// What it carries is not an IP packet between the tunnel's two ends.
+    #[error("the inner packet is not between the tunnel's ends")]
+    ForeignInner,
+}
+
+/// What an ESP packet carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// An application's packet.
+    Packet(Bytes),
+    /// A message for signalling, in its frame.
+    Control(Bytes),
+    /// Nothing: it was a dummy.
+    Nothing,
+}
+
+/// What came through a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The tunnel's other end.
+    pub peer: Fqdn,
+    /// Which of its applications.
+    pub application: ApplicationId,
+    /// What was carried.
+    pub carried: Carried,
+    /// What signalling should know; nearly always nothing.
+    pub notices: Vec<PacketNotice>,
+}
+
+/// Packets and octets of inner packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets received.
+    pub packets_in: u64,
+    /// Octets received.
+    pub bytes_in: u64,
+    /// Packets sent.
+    pub packets_out: u64,
+    /// Octets sent.
+    pub bytes_out: u64,
+}
+
+/// One generation of the receiving direction.
+#[derive(Debug)]
+struct Generation {
+    spi: Spi,
+    opener: EspOpener,
+    /// The highest authentic sequence number so far; 0 until the first packet.
+    highest: AtomicU32,
+    /// When it is accepted no longer, in nanoseconds; never, until a newer generation has proved itself.
+    retires: AtomicU64,
+}
+
+impl Generation {
+    fn new(spi: Spi, key: &EspKey) -> Arc<Self> {
+        let opener = EspOpener::new(key);
+        Arc::new(Self { spi, opener, highest: AtomicU32::new(0), retires: AtomicU64::new(u64::MAX) })
+    }
+
+    fn is_retired(&self, now: Instant) -> bool {
+        self.retires.load(Ordering::Relaxed) <= now.0
+    }
+}
+
+/// What changes together: the path and the keys.
+#[derive(Clone, Debug)]
+struct State {
+    next_hop: SocketAddr,
+    sealer: Arc<EspSealer>,
+    /// The newest first; at most two.
+    generations: Vec<Arc<Generation>>,
+}
+
+/// A tunnel as the packet path sees it.
+#[derive(Debug)]
+pub struct Tunnel {
+    settings: TunnelSettings,
+    state: ArcSwap<State>,
+    /// The source that signalling was told of last, so that it is told once.
+    roamed: Mutex<Option<SocketAddr>>,
+    last_used: AtomicU64,
+    last_received: AtomicU64,
+    packets_in: AtomicU64,
+    bytes_in: AtomicU64,
+    packets_out: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Tunnel {
+    pub(super) fn new(now: Instant, settings: TunnelSettings, k_mncn: &Secret) -> Result<Self, UnknownSuite> {
+        let (spi_in, spi_out) = (settings.spi_in, settings.spi_out);
+        let key_in = settings.key_in(k_mncn, spi_in)?;
+        let key_out = settings.key_out(k_mncn, spi_out)?;
+        let state = State {
+            next_hop: settings.next_hop,
+            sealer: Arc::new(EspSealer::new(spi_out, &key_out)),
+            generations: vec![Generation::new(spi_in, &key_in)],
+        };
+        Ok(Self {
+            settings,
+            state: ArcSwap::from_pointee(state),
+            roamed: Mutex::new(None),
+            last_used: AtomicU64::new(now.0),
+            last_received: AtomicU64::new(now.0),
+            packets_in: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            packets_out: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+        })
+    }
+
+    /// What it was installed with. Path and generation may have changed since.
+    pub fn settings(&self) -> &TunnelSettings {
+        &self.settings
+    }
+
+    /// Where outer packets go now.
+    pub fn next_hop(&self) -> SocketAddr {
+        self.state.load().next_hop
+    }
+
+    /// The generation that packets are sealed under now.
+    pub fn generation(&self) -> u32 {
+        self.state.load().sealer.spi().generation()
+    }
+
+    /// When an application's packet last passed, in either direction.
+    pub fn last_used(&self) -> Instant {
+        Instant(self.last_used.load(Ordering::Relaxed))
+    }
+
+    /// When anything authentic last came.
+    pub fn last_received(&self) -> Instant {
+        Instant(self.last_received.load(Ordering::Relaxed))
+    }
+
+    /// What has passed.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            packets_in: self.packets_in.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            packets_out: self.packets_out.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the next generation should be agreed on because of the number of packets sealed.
+    pub fn is_rekey_due(&self) -> bool {
+        self.state.load().sealer.is_rekey_due()
+    }
+
+    /// Sends outer packets somewhere else from now on.
+    pub fn move_to(&self, next_hop: SocketAddr) {
+        self.state.rcu(|state| State { next_hop, ..State::clone(state) });
+        *self.roamed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Accepts packets of a new generation under a fresh K_mncn, beside those of the old one. Told again of a generation
+    /// it has, it keeps that as it is: a repeated request must not reset replay state.
+    pub fn accept_generation(&self, generation: u32, k_mncn: &Secret) -> Result<(), UnknownSuite> {
+        let spi = self.settings.spi_in.at_generation(generation);
+        let fresh = Generation::new(spi, &self.settings.key_in(k_mncn, spi)?);
+        self.state.rcu(|state| {
+            let mut state = State::clone(state);
+            if state.generations.iter().all(|known| known.spi != spi) {
+                state.generations.insert(0, Arc::clone(&fresh));
+                state.generations.truncate(2);
+            }
+            state
+        });
+        Ok(())
+    }
+
+    /// Seals packets under a new generation from now on. Told again of the generation in use, it goes on with that: a
+    /// repeated response must not reset the sequence.
+    pub fn send_generation(&self, generation: u32, k_mncn: &Secret) -> Result<(), UnknownSuite> {
+        let spi = self.settings.spi_out.at_generation(generation);
+        let fresh = Arc::new(EspSealer::new(spi, &self.settings.key_out(k_mncn, spi)?));
+        self.state.rcu(|state| {
+            let sealer = if state.sealer.spi() == spi { &state.sealer } else { &fresh };
+            State { sealer: Arc::clone(sealer), ..State::clone(state) }
+        });
+        Ok(())
+    }
+
+    /// Seals an application's packet.
+    pub(super) fn outbound(
+        &self,
+        now: Instant,
+        header: &InnerHeader,
+        packet: &[u8],
+    ) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        if !is_one_of(header.source, &self.settings.local) {
+            return Err(OutboundRefusal::ForeignSource(header.source));
+        }
+        if header.is_to_control(packet) {
+            return Err(OutboundRefusal::ControlPort);
+        }
+        let sealed = self.seal(header, packet)?;
+        self.last_used.fetch_max(now.0, Ordering::Relaxed);
+        self.packets_out.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(header.length as u64, Ordering::Relaxed);
+        Ok(sealed)
+    }
+
+    /// Seals a message of signalling for the peer's control port. It does not count as use.
+    pub fn control(&self, message: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        let packet =
+            control_packet(&self.settings.local, &self.settings.remote, message).ok_or(OutboundRefusal::Malformed)?;
+        let header = InnerHeader::parse(&packet).ok_or(OutboundRefusal::Malformed)?;
+        self.seal(&header, &packet)
+    }
+
+    fn seal(&self, header: &InnerHeader, packet: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        let mut sealed = vec![0; sealed_length(header.length)];
+        let inner = &mut sealed[HEADER_LENGTH..HEADER_LENGTH + header.length];
+        inner.copy_from_slice(&packet[..header.length]);
+        if self.settings.alias.is_some_and(|alias| header.destination == alias) {
+            header.rewrite_destination(inner, self.settings.remote.v4);
+        }
+        let state = self.state.load();
+        match state.sealer.seal(&mut sealed, header.length, header.next_header()) {
+            Ok(_) => Ok((state.next_hop, sealed.into())),
+            Err(SealError::Exhausted) => Err(OutboundRefusal::Exhausted),
+            Err(SealError::NoRoom { .. }) => Err(OutboundRefusal::Malformed),
+        }
+    }
+
+    /// Opens an ESP packet with this tunnel's SPI.
+    pub(super) fn inbound(
+        &self,
+        now: Instant,
+        from: SocketAddr,
+        spi: Spi,
+        datagram: Bytes,
+    ) -> Result<Inbound, InboundRefusal> {
+        let state = self.state.load();
+        let generation = state
+            .generations
+            .iter()
+            .find(|generation| generation.spi == spi && !generation.is_retired(now))
+            .ok_or(InboundRefusal::UnknownSpi(spi))?;
+        let mut datagram = BytesMut::from(datagram);
+        let opened = generation.opener.open(&mut datagram)?;
+        let (length, next_header, sequence) = (opened.packet.len(), opened.next_header, opened.sequence);
+        let notices = self.note_arrival(now, from, &state, generation, sequence);
+        datagram.truncate(HEADER_LENGTH + length);
+        let packet = datagram.split_off(HEADER_LENGTH);
+        let carried = self.carried(now, packet, next_header)?;
+        let (peer, application) = (self.settings.peer.clone(), self.settings.application);
+        Ok(Inbound { peer, application, carried, notices })
+    }
+
+    /// What an authentic packet says besides what it carries.
+    fn note_arrival(
+        &self,
+        now: Instant,
+        from: SocketAddr,
+        state: &State,
+        generation: &Generation,
+        sequence: u32,
+    ) -> Vec<PacketNotice> {
+        self.last_received.fetch_max(now.0, Ordering::Relaxed);
+        let highest = generation.highest.fetch_max(sequence, Ordering::Relaxed);
+        let is_newest_generation = state.generations.first().is_some_and(|newest| newest.spi == generation.spi);
+        let mut notices = Vec::new();
+        if highest == 0 && is_newest_generation {
+            let retires = (now + GENERATION_OVERLAP).0;
+            for older in &state.generations[1..] {
+                older.retires.fetch_min(retires, Ordering::Relaxed);
+            }
+            notices.push(PacketNotice::Proved { peer: self.settings.peer.clone() });
+        }
+        // A packet that was overtaken says where the peer was, not where it is.
+        if from != state.next_hop && sequence > highest && is_newest_generation {
+            let mut roamed = self.roamed.lock().unwrap_or_else(PoisonError::into_inner);
+            if roamed.replace(from) != Some(from) {
+                notices.push(PacketNotice::Roamed { peer: self.settings.peer.clone(), from });
+            }
+        }
+        notices
+    }
+
+    /// Sorts out what an authentic packet carried.
+    fn carried(&self, now: Instant, mut packet: BytesMut, next_header: u8) -> Result<Carried, InboundRefusal> {
+        if next_header == NEXT_HEADER_DUMMY {
+            return Ok(Carried::Nothing);
+        }
+        let header = InnerHeader::parse(&packet)
+            .filter(|header| header.next_header() == next_header)
+            .filter(|header| is_one_of(header.source, &self.settings.remote))
+            .filter(|header| is_one_of(header.destination, &self.settings.local))
+            .ok_or(InboundRefusal::ForeignInner)?;
+        if header.is_to_control(&packet) {
+            let message = header.control(&packet).ok_or(InboundRefusal::ForeignInner)?;
+            return Ok(Carried::Control(packet.freeze().slice(message)));
+        }
+        packet.truncate(header.length);
+        if let (Some(alias), IpAddr::V4(_)) = (self.settings.alias, header.source) {
+            header.rewrite_source(&mut packet, alias);
+        }
+        self.last_used.fetch_max(now.0, Ordering::Relaxed);
+        self.packets_in.fetch_add(1, Ordering::Relaxed);
+        self.bytes_in.fetch_add(header.length as u64, Ordering::Relaxed);
+        Ok(Carried::Packet(packet.freeze()))
+    }
+}
+
+fn is_one_of(address: IpAddr, addresses: &VirtualAddresses) -> bool {
+    address == addresses.v4 || address == addresses.v6
+}
