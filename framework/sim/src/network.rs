@@ -15,11 +15,14 @@
 
 mod chance;
 mod counters;
+mod firewall;
 mod fragment;
 mod link;
+mod nat;
 mod packet;
 mod prefix;
 mod route;
+mod session;
 mod topology;
 mod transit;
 
@@ -27,7 +30,11 @@ mod transit;
 mod tests;
 
 pub use counters::{Counters, DropReason, Traffic};
+pub use firewall::FirewallRecord;
 pub use link::{Link, LinkRecord, LinkRecordError};
+pub use nat::{
+    Dependence, Fragments, Hairpin, Ipv6Passage, NatRecord, NatRecordError, Pooling, PortAllocation, Refresh,
+};
 pub use packet::{
     DEFAULT_HOP_LIMIT, Fragment, IcmpError, IcmpKind, Packet, PacketError, Quoted, Transport, Unreachable, protocol,
     tcp_flag,
@@ -36,8 +43,10 @@ pub use prefix::{Prefix, PrefixError};
 pub use topology::BuildError;
 pub use transit::SendError;
 
+use firewall::Firewall;
 use fragment::Reassembly;
 use link::Transmitter;
+use nat::Nat;
 use ntmobile_proto::time::Instant;
 use prefix::Pool;
 use route::RouteTable;
@@ -74,6 +83,11 @@ pub enum NodeKind {
     Host,
     /// Passes packets on.
     Router,
+    /// Passes packets on between what is attached to it, the inside, and what it is attached to, the outside, and
+    /// translates the IPv4 addresses of the inside.
+    Nat(NatRecord),
+    /// Passes packets on between the inside and the outside, not all of them.
+    Firewall(FirewallRecord),
 }
 
 /// Something that is going to happen inside the network: a packet arrives at an interface.
@@ -87,6 +101,8 @@ pub struct NetworkEvent {
 enum Role {
     Host,
     Router,
+    Nat(Box<Nat>),
+    Firewall(Box<Firewall>),
 }
 
 #[derive(Debug)]
@@ -191,6 +207,14 @@ impl Network {
     /// What has gone through an interface so far.
     pub fn traffic(&self, interface: InterfaceId) -> Traffic {
         self.interface(interface).traffic
+    }
+
+    /// How many mappings a NAT has at this moment; 0 for other nodes.
+    pub fn nat_mappings(&mut self, now: Instant, node: NodeId) -> usize {
+        match &mut self.node_mut(node).role {
+            Role::Nat(nat) => nat.table.len(now),
+            Role::Host | Role::Router | Role::Firewall(_) => 0,
+        }
     }
 
     fn node(&self, node: NodeId) -> &Node {

@@ -279,4 +279,20 @@ impl Packet {
             Transport::Other { payload, .. } => payload.len(),
         }
     }
+
+    /// Replaces where it comes from, port included, as a NAT does.
+    pub(super) fn set_source(&mut self, to: SocketAddr) {
+        self.source = to.ip();
+        if let Transport::Udp { source, .. } | Transport::Tcp { source, .. } = &mut self.transport {
+            *source = to.port();
+        }
+    }
+
+    /// Replaces where it goes, port included, as a NAT does.
+    pub(super) fn set_destination(&mut self, to: SocketAddr) {
+        self.destination = to.ip();
+        if let Transport::Udp { destination, .. } | Transport::Tcp { destination, .. } = &mut self.transport {
+            *destination = to.port();
+        }
+    }
 }

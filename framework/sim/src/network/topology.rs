@@ -1,7 +1,9 @@
 //! Building the network, and changing it while it runs: nodes, attachments, addresses, routes, movement.
 
 use super::chance::Chance;
+use super::firewall::Firewall;
 use super::link::{Link, LinkRecordError, Transmitter};
+use super::nat::{Ipv6Passage, Nat, NatRecordError};
 use super::prefix::{Pool, Prefix};
 use super::route::{RouteTable, Target};
 use super::transit::PathMtu;
@@ -15,6 +17,9 @@ pub enum BuildError {
     /// The link's record makes no sense.
     #[error(transparent)]
     Link(#[from] LinkRecordError),
+    /// The NAT's record makes no sense.
+    #[error(transparent)]
+    Nat(#[from] NatRecordError),
     /// Two nodes of one name.
     #[error("there are two nodes with the name `{0}`")]
     NameTaken(String),
@@ -46,6 +51,11 @@ impl Network {
         let role = match kind {
             NodeKind::Host => Role::Host,
             NodeKind::Router => Role::Router,
+            NodeKind::Nat(record) => {
+                record.check()?;
+                Role::Nat(Box::new(Nat::new(record, Chance::new(self.seed, name))))
+            }
+            NodeKind::Firewall(record) => Role::Firewall(Box::new(Firewall::new(record))),
         };
         let id = NodeId(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
         self.nodes.push(Node {
@@ -116,7 +126,7 @@ impl Network {
         link.down.check()?;
         let addresses = match addresses {
             Some(addresses) => addresses.iter().map(|(address, length)| explicit(*address, *length)).collect(),
-            None => self.lend(to)?,
+            None => self.lend(to, self.wanted_addresses(node))?,
         };
         let (lower, upper) = self.join(node, to, link, addresses);
         self.node_mut(node).uplinks.push(lower);
@@ -131,17 +141,28 @@ impl Network {
                 self.announce(to, prefix, Some(upper));
             }
         }
+        self.refresh_outer_addresses(node);
         Ok(lower)
     }
 
-    /// One address of each prefix that the node serves.
-    fn lend(&mut self, lender: NodeId) -> Result<Vec<Assigned>, BuildError> {
+    /// How many IPv4 addresses a node wants where it is attached.
+    fn wanted_addresses(&self, node: NodeId) -> u8 {
+        match &self.node(node).role {
+            Role::Nat(nat) => nat.record.addresses,
+            Role::Host | Role::Router | Role::Firewall(_) => 1,
+        }
+    }
+
+    /// So many addresses of each IPv4 prefix that the node serves, and one of each IPv6 prefix.
+    fn lend(&mut self, lender: NodeId, ipv4_addresses: u8) -> Result<Vec<Assigned>, BuildError> {
         let node = self.node_mut(lender);
         let mut lent = Vec::new();
         for pool in &mut node.pools {
             let prefix = pool.prefix();
-            let address = pool.take().ok_or_else(|| BuildError::PoolEmpty { node: node.name.clone(), prefix })?;
-            lent.push(Assigned { address, prefix, is_lent: true });
+            for _ in 0..if prefix.is_ipv4() { ipv4_addresses } else { 1 } {
+                let address = pool.take().ok_or_else(|| BuildError::PoolEmpty { node: node.name.clone(), prefix })?;
+                lent.push(Assigned { address, prefix, is_lent: true });
+            }
         }
         Ok(lent)
     }
@@ -206,6 +227,7 @@ impl Network {
         }
         self.set_default_routes(node);
         self.node_mut(to).interfaces.retain(|other| *other != upper);
+        self.refresh_outer_addresses(node);
     }
 
     /// Both ends of the link that the interface is an end of, the attached node's first.
@@ -244,8 +266,12 @@ impl Network {
     }
 
     /// Whether those above the node may know that the prefix is behind it.
-    fn is_shown_above(&self, node: NodeId, _prefix: Prefix) -> bool {
-        matches!(self.node(node).role, Role::Router)
+    fn is_shown_above(&self, node: NodeId, prefix: Prefix) -> bool {
+        match &self.node(node).role {
+            Role::Host => false,
+            Role::Router | Role::Firewall(_) => true,
+            Role::Nat(nat) => !prefix.is_ipv4() && nat.record.ipv6 != Ipv6Passage::Blocked,
+        }
     }
 
     /// Lets a node, and those above it, know by which way a prefix is reached.
@@ -305,6 +331,11 @@ impl Network {
     pub fn set_node_up(&mut self, node: NodeId, is_up: bool) {
         let node = self.node_mut(node);
         node.is_up = is_up;
+        match &mut node.role {
+            Role::Host | Role::Router => {}
+            Role::Nat(nat) => nat.forget(),
+            Role::Firewall(firewall) => firewall.table.forget(),
+        }
         let lost = node.reassembly.clear();
         node.counters.drop_many(DropReason::NodeDown, lost);
     }

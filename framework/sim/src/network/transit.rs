@@ -136,10 +136,12 @@ impl Network {
         interface.traffic.received_packets += 1;
         interface.traffic.received_bytes += packet.wire_len() as u64;
         node.counters.received += 1;
-        let (id, node) = (interface.node, event.interface);
-        match self.node(id).role {
+        let (id, came_by) = (interface.node, event.interface);
+        match &node.role {
             Role::Host => self.arrive_at_host(now, id, packet),
-            Role::Router => self.forward(now, id, node, packet),
+            Role::Router => self.forward(now, id, came_by, packet),
+            Role::Nat(_) => self.arrive_at_nat(now, id, came_by, packet),
+            Role::Firewall(_) => self.arrive_at_firewall(now, id, came_by, packet),
         }
     }
 
@@ -191,17 +193,13 @@ impl Network {
     }
 
     /// Passes a packet on by the routing table.
-    pub(super) fn forward(&mut self, now: Instant, node: NodeId, came_by: InterfaceId, mut packet: Packet) {
+    pub(super) fn forward(&mut self, now: Instant, node: NodeId, came_by: InterfaceId, packet: Packet) {
         if packet.hop_limit <= 1 {
             self.refuse(now, node, came_by, &packet, DropReason::HopLimit, Some(IcmpKind::TimeExceeded));
             return;
         }
         match self.node(node).routes.lookup(packet.destination) {
-            Some(Target::Via(interface)) => {
-                packet.hop_limit -= 1;
-                self.node_mut(node).counters.forwarded += 1;
-                self.transmit(now, node, came_by, interface, packet);
-            }
+            Some(Target::Via(interface)) => self.pass_on(now, node, came_by, interface, packet),
             Some(Target::Local) => self.drop_packet(node, DropReason::NotForUs),
             // The silence of a network that somebody has just left.
             Some(Target::Nobody) => self.drop_packet(node, DropReason::NoSuchHost),
@@ -212,8 +210,17 @@ impl Network {
         }
     }
 
-    /// Sends a packet that came by one interface out of another.
-    fn transmit(&mut self, now: Instant, node: NodeId, came_by: InterfaceId, interface: InterfaceId, packet: Packet) {
+    /// Sends a packet that came by one interface out of another, one hop older.
+    pub(super) fn pass_on(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        came_by: InterfaceId,
+        interface: InterfaceId,
+        mut packet: Packet,
+    ) {
+        packet.hop_limit -= 1;
+        self.node_mut(node).counters.forwarded += 1;
         let mtu = self.interface(interface).transmitter.record.mtu;
         if packet.wire_len() <= mtu {
             self.carry(now, interface, packet);
