@@ -1,0 +1,8 @@
+//! The simulated internet, observed from its hosts alone.
+
+mod driven;
+mod firewall;
+mod icmp;
+mod properties;
+mod rfc4787;
+mod tcp;
