@@ -14,6 +14,7 @@ pub mod direction_coordinator;
 pub mod endpoint;
 pub mod machine;
 pub mod packet;
+pub mod node;
 pub mod policy;
 pub mod resolver;
 pub mod time;

@@ -1,0 +1,335 @@
+//! Which peers are none, building or built, and who waits for them.
+
+use super::{ConnectError, Connection, Cx, Due, Node, NodeEvent, Tag};
+use crate::endpoint::{Path, Peer, Request, Retry};
+use crate::machine::Effect;
+use crate::packet::Tunnel;
+use crate::policy::HandoverStep;
+use crate::time::Instant;
+use crate::trace::{Span, SpanKind};
+use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Spi, Transaction};
+use ntmobile_wire::key::{NamedKey, PublicKey};
+use ntmobile_wire::message::{
+    DirectionReason, DirectionRequest, KeyAgreement, Message, PublicKeyOffer, Refusal, RefusalCode, TunnelEnd,
+};
+use ntmobile_wire::trace_context::TraceContext;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Applications that may wait for one tunnel.
+const WAITERS: usize = 1_024;
+/// How long the winner of a glare may take before the loser asks again.
+const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a node knows of a peer.
+#[derive(Default)]
+pub(super) struct PeerEntry {
+    /// *Built*.
+    pub(super) built: Option<Built>,
+    /// *Building*, for the first time or again.
+    pub(super) building: Option<Building>,
+    /// Who waits.
+    pub(super) waiters: Vec<u64>,
+    /// The conversation's trace.
+    pub(super) trace: Option<TraceContext>,
+}
+
+/// A tunnel that stands.
+pub(super) struct Built {
+    pub(super) tunnel: Arc<Tunnel>,
+    pub(super) connection: Connection,
+    pub(super) end: TunnelEnd,
+    pub(super) negotiation: Negotiation,
+    pub(super) agreement: KeyAgreement,
+    pub(super) peer_public_key: Option<PublicKey>,
+    pub(super) k_tmp: NamedKey,
+    pub(super) k_tun: Option<KeyId>,
+    pub(super) k_mncn: KeyId,
+    pub(super) spi_out: Spi,
+    pub(super) idle: Duration,
+    pub(super) since: Instant,
+    pub(super) trace: Option<TraceContext>,
+    pub(super) proved: bool,
+    /// A rekey that waits for its response.
+    pub(super) rekey: Option<(u8, NamedKey)>,
+}
+
+/// A tunnel that is being built.
+pub(super) struct Building {
+    /// Our Direction Request, until the Route Direction comes. `None` where the peer started.
+    pub(super) asked: Option<Transaction>,
+    /// The negotiation, once directed.
+    pub(super) negotiation: Option<Negotiation>,
+    pub(super) reason: DirectionReason,
+    /// The span of building it: the conversation itself, or a handover within it.
+    pub(super) span: Option<BuildingSpan>,
+}
+
+/// The span of building a tunnel that we started.
+#[derive(Clone, Copy)]
+pub(super) struct BuildingSpan {
+    pub(super) context: TraceContext,
+    parent: Option<[u8; 8]>,
+    name: &'static str,
+    started: Instant,
+}
+
+impl Building {
+    /// Whether this end is the one that started.
+    pub(super) fn is_ours(&self) -> bool {
+        self.span.is_some()
+    }
+}
+
+impl Node {
+    /// The key that a peer is known by here: 0 stands for the application that answered for the device's default.
+    pub(super) fn known_as(&self, peer: &Peer) -> Peer {
+        if peer.application != ApplicationId(0) || self.peers.contains_key(peer) {
+            return peer.clone();
+        }
+        self.defaults.get(&peer.name).map_or_else(
+            || peer.clone(),
+            |application| Peer { name: peer.name.clone(), application: *application },
+        )
+    }
+
+    /// An application wants to talk.
+    pub(super) fn connect(&mut self, cx: &mut Cx<'_>, waiter: u64, wanted: Peer) {
+        let peer = self.known_as(&wanted);
+        let joined = self.registered.is_some();
+        if !joined && (self.epoch == 0 || self.joining) {
+            return cx.event(NodeEvent::ConnectFailed { waiter, error: ConnectError::NotJoined });
+        }
+        let entry = self.peers.entry(peer.clone()).or_default();
+        if let Some(built) = &entry.built {
+            let connection = built.connection.clone();
+            return cx.event(NodeEvent::Connected { waiter, connection });
+        }
+        if entry.waiters.len() >= WAITERS {
+            let detail = "too many connections wait for this tunnel".to_owned();
+            let refusal = Refusal { code: RefusalCode::Overloaded, detail, negotiation: None };
+            return cx.event(NodeEvent::ConnectFailed { waiter, error: ConnectError::Refused(refusal) });
+        }
+        entry.waiters.push(waiter);
+        if entry.building.is_none() && joined {
+            self.ask_direction(cx, &peer, DirectionReason::NewTunnel);
+        }
+    }
+
+    /// Asks for what applications began to wait for while the node was not registered.
+    pub(super) fn ask_for_waiting(&mut self, cx: &mut Cx<'_>) {
+        let waiting: Vec<Peer> = self
+            .peers
+            .iter()
+            .filter(|(_, entry)| !entry.waiters.is_empty() && entry.building.is_none() && entry.built.is_none())
+            .map(|(peer, _)| peer.clone())
+            .collect();
+        for peer in waiting {
+            self.ask_direction(cx, &peer, DirectionReason::NewTunnel);
+        }
+    }
+
+    /// Hands every tunnel over, after the node has moved and registered.
+    pub(super) fn hand_over(&mut self, cx: &mut Cx<'_>) {
+        let tunnels: Vec<(Peer, bool)> = self
+            .peers
+            .iter()
+            .filter_map(|(peer, entry)| Some((peer.clone(), entry.built.as_ref()?.connection.relay.is_some())))
+            .collect();
+        for (peer, relayed) in tunnels {
+            match self.config.strategies.handover.step(relayed) {
+                HandoverStep::Resignal => self.ask_direction(cx, &peer, DirectionReason::Handover),
+            }
+        }
+        self.moved_at = None;
+    }
+
+    /// *Direction Request* to our DC.
+    pub(super) fn ask_direction(&mut self, cx: &mut Cx<'_>, peer: &Peer, reason: DirectionReason) {
+        let (Some(key), Some(registered)) = (self.login.key(), self.registered.clone()) else { return };
+        let Some(granted) = &self.login.granted else { return };
+        let offer = PublicKeyOffer { voucher: granted.response.voucher.clone() };
+        let agreement = self.config.strategies.agreement;
+        let needs_key = self.config.strategies.agreement_of(agreement).is_some_and(|a| a.needs_public_keys());
+        let message = DirectionRequest {
+            peer: peer.name.clone(),
+            application: self.config.application,
+            peer_application: peer.application,
+            reason,
+            agreement,
+            protection: self.config.strategies.protection,
+            suite: self.config.suite,
+            public_key: needs_key.then_some(offer),
+        };
+        let moved_at = self.moved_at;
+        let entry = self.peers.entry(peer.clone()).or_default();
+        if let Some(asked) = entry.building.as_ref().and_then(|building| building.asked) {
+            self.endpoint.complete(cx, asked);
+        }
+        let previous = entry.building.take();
+        if let Some(old) = previous.as_ref().and_then(|building| building.negotiation) {
+            self.drop_negotiation(old);
+        }
+        let entry = self.peers.entry(peer.clone()).or_default();
+        let span = match (previous.and_then(|building| building.span), reason, entry.trace) {
+            (Some(span), DirectionReason::DirectFailed, _) => span,
+            (_, DirectionReason::Handover, Some(conversation)) => BuildingSpan {
+                context: conversation.child(cx.entropy),
+                parent: Some(conversation.span),
+                name: "Handover",
+                started: moved_at.unwrap_or(cx.now),
+            },
+            _ => BuildingSpan {
+                context: TraceContext::root(cx.entropy),
+                parent: None,
+                name: "Conversation",
+                started: cx.now,
+            },
+        };
+        if span.parent.is_none() {
+            entry.trace = Some(span.context);
+        }
+        let path = Path::Datagram(registered.coordinator);
+        let mut request = Request::to(key, path, message, Some(span.context));
+        request.retry = Retry::patient();
+        let asked = self.endpoint.request(cx, request, Tag::Direction(peer.clone()));
+        if let Some(entry) = self.peers.get_mut(peer) {
+            entry.building = Some(Building { asked: Some(asked), negotiation: None, reason, span: Some(span) });
+        }
+    }
+
+    /// The DC has answered a Direction Request: only a refusal comes that way.
+    pub(super) fn direction_refused(&mut self, cx: &mut Cx<'_>, peer: &Peer, result: Result<Message, Refusal>) {
+        match result {
+            Err(refusal) if refusal.code == RefusalCode::Superseded => {
+                cx.count("node.superseded");
+                if let Some(entry) = self.peers.get_mut(peer) {
+                    if let Some(building) = entry.building.as_mut() {
+                        building.asked = None;
+                    }
+                    self.deadlines.set(Due::Superseded(peer.clone()), cx.now + SUPERSEDED_PATIENCE);
+                }
+            }
+            Err(refusal) => {
+                let error = ConnectError::from_refusal(&peer.name, refusal);
+                self.connect_failed(cx, peer, error);
+            }
+            // A peer whose DC answers otherwise is broken; the request's own patience has ended with the answer.
+            Ok(message) => {
+                let detail = format!("{} in answer to Direction Request", message.label());
+                self.connect_failed(cx, peer, ConnectError::ServerUnreachable(detail));
+            }
+        }
+    }
+
+    /// The winner of a glare has not come about.
+    pub(super) fn superseded_too_long(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let Some(entry) = self.peers.get_mut(peer) else { return };
+        let waits = entry.building.as_ref().is_some_and(|building| building.asked.is_none() && building.negotiation.is_none());
+        if waits {
+            let reason = entry.building.as_ref().map_or(DirectionReason::NewTunnel, |building| building.reason);
+            entry.building = None;
+            self.ask_direction(cx, peer, reason);
+        }
+    }
+
+    /// A tunnel did not come about: everybody who waits is told why.
+    pub(super) fn connect_failed(&mut self, cx: &mut Cx<'_>, peer: &Peer, error: ConnectError) {
+        let Some(entry) = self.peers.get_mut(peer) else { return };
+        self.deadlines.cancel(&Due::Superseded(peer.clone()));
+        let building = entry.building.take();
+        let waiters = std::mem::take(&mut entry.waiters);
+        let stands = entry.built.is_some();
+        if !stands {
+            self.peers.remove(peer);
+        }
+        cx.count("node.tunnel_failed");
+        if let Some(building) = building {
+            self.end_building_span(cx, peer, building.span, building.reason, Err(&error));
+            if let Some(negotiation) = building.negotiation {
+                self.drop_negotiation(negotiation);
+            }
+            if stands && building.reason == DirectionReason::Handover && building.is_ours() {
+                // The old path is of no use where we are now.
+                self.close_tunnel(cx, peer, "handover failed");
+            }
+        }
+        for waiter in waiters {
+            cx.event(NodeEvent::ConnectFailed { waiter, error: error.clone() });
+        }
+    }
+
+    pub(super) fn end_building_span(
+        &self,
+        cx: &mut Cx<'_>,
+        peer: &Peer,
+        span: Option<BuildingSpan>,
+        reason: DirectionReason,
+        outcome: Result<&Connection, &ConnectError>,
+    ) {
+        let Some(BuildingSpan { context, parent, name, started }) = span else { return };
+        let reason = match reason {
+            DirectionReason::Handover => "handover",
+            DirectionReason::DirectFailed => "direct-failed",
+            DirectionReason::NewTunnel | DirectionReason::Unknown(_) => "new-tunnel",
+        };
+        let mut span = Span::new(context, parent, name, SpanKind::Internal, (started, cx.now))
+            .with("ntm.node", self.name().to_string())
+            .with("ntm.peer", peer.name.to_string())
+            .with("ntm.reason", reason);
+        match outcome {
+            Ok(connection) => {
+                let route = connection.relay.as_ref().map_or("direct".to_owned(), |relay| format!("through {relay}"));
+                span = span.with("ntm.route", route);
+            }
+            Err(error) => span.failure = Some(error.to_string().into()),
+        }
+        cx.push(Effect::Span(Box::new(span)));
+    }
+
+    /// Ends a tunnel here.
+    pub(super) fn close_tunnel(&mut self, cx: &mut Cx<'_>, peer: &Peer, reason: &'static str) {
+        let Some(entry) = self.peers.get_mut(peer) else { return };
+        let Some(built) = entry.built.take() else { return };
+        if entry.building.is_none() && entry.waiters.is_empty() {
+            self.peers.remove(peer);
+        }
+        self.release(&built);
+        for due in [Due::Idle(peer.clone()), Due::NatKeepalive(peer.clone()), Due::Rekey(peer.clone())] {
+            self.deadlines.cancel(&due);
+        }
+        cx.count("node.tunnel_closed");
+        cx.event(NodeEvent::TunnelClosed { peer: peer.clone(), reason });
+    }
+
+    /// Forgets a tunnel's keys and table entry.
+    pub(super) fn release(&mut self, built: &Built) {
+        self.tunnels.remove(&built.tunnel);
+        for key in built.k_tun.into_iter().chain([built.k_mncn]) {
+            self.endpoint.remove(key);
+        }
+    }
+
+    /// The relayed tunnel whose packets with this SPI the RS does not take from where they come.
+    pub(super) fn source_unknown(&mut self, cx: &mut Cx<'_>, from: SocketAddr, spi: Spi) {
+        let found = self.peers.iter().find_map(|(peer, entry)| {
+            let built = entry.built.as_ref()?;
+            let fits = built.spi_out.identifier() == spi.identifier()
+                && built.connection.relay.is_some()
+                && built.tunnel.next_hop() == from;
+            fits.then(|| (peer.clone(), built.negotiation, built.k_tun, built.tunnel.settings().spi_in, built.trace))
+        });
+        let Some((peer, negotiation, Some(key), spi_in, trace)) = found else {
+            return cx.count("node.source_unknown_ignored");
+        };
+        // One proof under way is enough: Source Unknown is not authenticated.
+        if self.endpoint.outstanding().any(|(_, tag)| *tag == Tag::ProveLeg(peer.clone())) {
+            return;
+        }
+        cx.count("node.leg_proved_again");
+        let message = ntmobile_wire::message::HolePunching { negotiation, spi_in };
+        let request = Request::to(key, Path::Datagram(from), message, trace);
+        self.endpoint.request(cx, request, Tag::ProveLeg(peer));
+    }
+}
