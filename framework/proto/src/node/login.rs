@@ -10,9 +10,7 @@ use crate::trace::{Span, SpanKind};
 use bytes::{BufMut, Bytes, BytesMut};
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::{KeyId, Session, Transaction};
-use ntmobile_wire::message::{
-    Credential, InitialDataRequest, LoginRequest, LoginResponse, Message, RefusalCode,
-};
+use ntmobile_wire::message::{Credential, InitialDataRequest, LoginRequest, LoginResponse, Message, RefusalCode};
 use ntmobile_wire::relogin;
 use ntmobile_wire::sealed_key::AgreementKey;
 use ntmobile_wire::subkey::{KeyKind, Role};
@@ -210,7 +208,9 @@ impl Node {
             }
             Ok(_) => self.login_failed(cx, tag, TlsCallError::Malformed),
             Err(TlsCallError::Refused(refusal))
-                if refusal.code == RefusalCode::ExpiredKey && tag == TlsTag::CoordinatorLogin && self.login.key().is_some() =>
+                if refusal.code == RefusalCode::ExpiredKey
+                    && tag == TlsTag::CoordinatorLogin
+                    && self.login.key().is_some() =>
             {
                 // The DC has lost or outlived the key that we tried: prove ourselves by the account instead.
                 self.forget_key();

@@ -20,8 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A Tunnel Request on a direct path: gives up after 4.9 s, so that the relay is asked for while applications still wait.
-const DIRECT_RETRY: Retry =
-    Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 6 };
+const DIRECT_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 6 };
 /// How long an end that awaits a Tunnel Request through a relay, or as the called end, keeps the negotiation.
 const AWAIT_PATIENCE: Duration = Duration::from_secs(35);
 
@@ -84,12 +83,7 @@ impl Node {
     }
 
     /// Whether a direction can be followed; gives the peer's public key where one is used.
-    fn examine(
-        &self,
-        cx: &Cx<'_>,
-        direction: &RouteDirection,
-        peer: &Peer,
-    ) -> Result<Option<PublicKey>, Refusal> {
+    fn examine(&self, cx: &Cx<'_>, direction: &RouteDirection, peer: &Peer) -> Result<Option<PublicKey>, Refusal> {
         let negotiation = Some(direction.negotiation);
         let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned(), negotiation });
         if direction.node != self.name() || self.registered.is_none() {
@@ -101,7 +95,9 @@ impl Node {
                 return refuse(RefusalCode::Superseded, "nobody waits for this direction any more");
             }
             // Glare: both ends have started. The one with the smaller name goes on.
-            TunnelEnd::Cn if ours.is_some_and(|b| b.asked.is_some() || b.negotiation.is_some()) && self.name() < peer.name => {
+            TunnelEnd::Cn
+                if ours.is_some_and(|b| b.asked.is_some() || b.negotiation.is_some()) && self.name() < peer.name =>
+            {
                 return refuse(RefusalCode::Superseded, "this end has started too and goes first");
             }
             TunnelEnd::Mn | TunnelEnd::Cn => {}
@@ -154,9 +150,9 @@ impl Node {
 
     /// The entry under the peer's own application, or under 0 where the device's default was asked for.
     fn entry_for(&self, peer: &Peer) -> Option<&super::PeerEntry> {
-        self.peers.get(peer).or_else(|| {
-            self.peers.get(&Peer::named(peer.name.clone())).filter(|entry| entry.built.is_none())
-        })
+        self.peers
+            .get(peer)
+            .or_else(|| self.peers.get(&Peer::named(peer.name.clone())).filter(|entry| entry.built.is_none()))
     }
 
     /// Makes this negotiation the one that the peer's entry waits for.
@@ -403,11 +399,10 @@ impl Node {
             next_hop,
             end: own,
             suite: direction.suite,
-            k_mncn: key.secret.clone(),
             spi_in: direction.spi_in,
             spi_out: direction.spi_out,
         };
-        let tunnel = self.tunnels.install(cx.now, settings).map_err(|error| match error {
+        let tunnel = self.tunnels.install(cx.now, settings, &key.secret).map_err(|error| match error {
             InstallError::SpiInUse(_) => {
                 let detail = "the SPI was taken meanwhile".to_owned();
                 ConnectError::Refused(Refusal { code: RefusalCode::SpiInUse, detail, negotiation: Some(id) })
@@ -510,6 +505,7 @@ impl Node {
             negotiation: id,
             agreement: direction.agreement,
             peer_public_key,
+            peer_session: direction.peer_session,
             k_tmp: direction.k_tmp,
             k_tun: direction.k_tun.map(|key| key.id),
             k_mncn: k_mncn.id,
@@ -544,7 +540,9 @@ impl Node {
         cx.count("node.negotiation_failed");
         self.drop_negotiation(id);
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        let Some(building) = entry.building.as_ref().filter(|building| building.negotiation == Some(id)) else { return };
+        let Some(building) = entry.building.as_ref().filter(|building| building.negotiation == Some(id)) else {
+            return;
+        };
         if !is_mn {
             // The end that started will try again or give up; whoever waits here waits for that.
             entry.building = None;

@@ -7,7 +7,7 @@ use crate::packet::Tunnel;
 use crate::policy::HandoverStep;
 use crate::time::Instant;
 use crate::trace::{Span, SpanKind};
-use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Spi, Transaction};
+use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi, Transaction};
 use ntmobile_wire::key::{NamedKey, PublicKey};
 use ntmobile_wire::message::{
     DirectionReason, DirectionRequest, KeyAgreement, Message, PublicKeyOffer, Refusal, RefusalCode, TunnelEnd,
@@ -43,6 +43,7 @@ pub(super) struct Built {
     pub(super) negotiation: Negotiation,
     pub(super) agreement: KeyAgreement,
     pub(super) peer_public_key: Option<PublicKey>,
+    pub(super) peer_session: Session,
     pub(super) k_tmp: NamedKey,
     pub(super) k_tun: Option<KeyId>,
     pub(super) k_mncn: KeyId,
@@ -88,10 +89,9 @@ impl Node {
         if peer.application != ApplicationId(0) || self.peers.contains_key(peer) {
             return peer.clone();
         }
-        self.defaults.get(&peer.name).map_or_else(
-            || peer.clone(),
-            |application| Peer { name: peer.name.clone(), application: *application },
-        )
+        self.defaults
+            .get(&peer.name)
+            .map_or_else(|| peer.clone(), |application| Peer { name: peer.name.clone(), application: *application })
     }
 
     /// An application wants to talk.
@@ -226,7 +226,8 @@ impl Node {
     /// The winner of a glare has not come about.
     pub(super) fn superseded_too_long(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
         let Some(entry) = self.peers.get_mut(peer) else { return };
-        let waits = entry.building.as_ref().is_some_and(|building| building.asked.is_none() && building.negotiation.is_none());
+        let waits =
+            entry.building.as_ref().is_some_and(|building| building.asked.is_none() && building.negotiation.is_none());
         if waits {
             let reason = entry.building.as_ref().map_or(DirectionReason::NewTunnel, |building| building.reason);
             entry.building = None;

@@ -52,8 +52,7 @@ impl Registering {
 }
 
 /// A retransmission of keepalives that gives up before the next one is due: after 7 s.
-const KEEPALIVE_RETRY: Retry =
-    Retry { first: Duration::from_secs(1), longest: Duration::from_secs(4), attempts: 3 };
+const KEEPALIVE_RETRY: Retry = Retry { first: Duration::from_secs(1), longest: Duration::from_secs(4), attempts: 3 };
 
 impl Node {
     /// The way to the DC: its address of the family of our preferred address, or of another that we have.
@@ -97,7 +96,9 @@ impl Node {
         }
         match result {
             Ok(Message::RegistrationResponse(response)) => self.granted_registration(cx, response),
-            Ok(_) => self.registration_failed(cx, JoinError::CoordinatorUnreachable("its answer makes no sense".into())),
+            Ok(_) => {
+                self.registration_failed(cx, JoinError::CoordinatorUnreachable("its answer makes no sense".into()))
+            }
             Err(refusal) if refusal.code == RefusalCode::ServerUnreachable => {
                 self.registration_failed(cx, JoinError::NotificationServerUnreachable(refusal.detail));
             }
@@ -210,7 +211,9 @@ impl Node {
 
     /// A dual-stack node shows its DC the other family's leg too.
     fn send_keepalive_on_other_families(&mut self, cx: &mut Cx<'_>) {
-        let (Some(registered), Some(server)) = (self.registered.clone(), self.login.coordinator.clone()) else { return };
+        let (Some(registered), Some(server)) = (self.registered.clone(), self.login.coordinator.clone()) else {
+            return;
+        };
         let other = self.addresses.iter().find(|address| address.is_ipv4() != registered.real.is_ipv4());
         if let Some(real) = other.map(|address| SocketAddr::new(*address, self.port))
             && let Some(coordinator) = server.signalling.matching(real)

@@ -91,9 +91,10 @@ impl Node {
 
     /// The first packet under a tunnel's key has come: the peer holds the key.
     pub(super) fn tunnel_proved(&mut self, cx: &mut Cx<'_>, peer: &Fqdn) {
-        let entry = self.peers.iter_mut().find(|(known, entry)| {
-            known.name == *peer && entry.built.as_ref().is_some_and(|built| !built.proved)
-        });
+        let entry = self
+            .peers
+            .iter_mut()
+            .find(|(known, entry)| known.name == *peer && entry.built.as_ref().is_some_and(|built| !built.proved));
         let Some(built) = entry.and_then(|(_, entry)| entry.built.as_mut()) else { return };
         built.proved = true;
         let (trace, since) = (built.trace, built.since);
@@ -113,7 +114,8 @@ impl Node {
             // An authentic packet from another address: the peer's NAT has given it a new mapping. On a relayed path the
             // address is the RS's and does not change.
             PacketNotice::Roamed { peer, from } => {
-                let built = self.peers.iter().find(|(known, _)| known.name == *peer).and_then(|(_, e)| e.built.as_ref());
+                let built =
+                    self.peers.iter().find(|(known, _)| known.name == *peer).and_then(|(_, e)| e.built.as_ref());
                 if let Some(built) = built.filter(|built| built.connection.relay.is_none()) {
                     built.tunnel.move_to(*from);
                     cx.count("node.peer_roamed");
@@ -174,11 +176,10 @@ impl Node {
 
     /// The tunnel itself protects the key; where public keys are used it is sealed to the peer's besides.
     fn rekey_material<'a>(&'a self, built: &'a Built, sends: bool) -> AgreementMaterial<'a> {
-        let own = if built.end == TunnelEnd::Mn { Role::Mn } else { Role::Cn };
-        let other = if built.end == TunnelEnd::Mn { Role::Cn } else { Role::Mn };
+        let (own, other) = if built.end == TunnelEnd::Mn { (Role::Mn, Role::Cn) } else { (Role::Cn, Role::Mn) };
         AgreementMaterial {
             negotiation: built.negotiation,
-            sender: (if sends { own } else { other }, self.endpoint.session()),
+            sender: if sends { (own, self.endpoint.session()) } else { (other, built.peer_session) },
             k_tmp: &built.k_tmp,
             own: &self.agreement_key,
             peer: built.peer_public_key.as_ref(),
