@@ -14,9 +14,14 @@ pub mod direction_coordinator;
 pub mod endpoint;
 pub mod machine;
 pub mod node;
+pub mod notification_server;
 pub mod packet;
 pub mod policy;
 pub mod resolver;
+#[cfg(test)]
+mod scripted;
+pub mod shared_keys;
+mod stored_message;
 pub mod time;
 pub mod tls;
 pub mod trace;
