@@ -3,4 +3,5 @@
 //! A [`scenario::Scenario`] says what exists and what happens. It is read from TOML or built in Rust; both give the same
 //! values and pass the same checks.
 
+pub mod report;
 pub mod scenario;

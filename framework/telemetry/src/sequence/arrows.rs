@@ -100,7 +100,8 @@ fn transmissions<'a>(sender: &'a RecordedSpan, receivers: &[&'a RecordedSpan]) -
         .iter()
         .map(|&sent| {
             let repetition = sent != sender.start;
-            Found { sent, repetition, failure: sender.failure.as_deref(), ..message(&sender.entity, to, sender) }
+            let failure = sender.failure.as_deref().filter(|_| !repetition);
+            Found { sent, repetition, failure, ..message(&sender.entity, to, sender) }
         })
         .collect();
     for receiver in receivers {

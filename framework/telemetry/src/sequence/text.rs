@@ -40,8 +40,7 @@ pub fn draw(sequence: &Sequence, style: Style) -> String {
     let _ = writeln!(out, "{:GUTTER$}{}", "", drawing.lifelines(drawing.rows.len()).trim_end());
     let _ = writeln!(out, "critical path ━  {}", summary(sequence));
     // Beside the arrows there may be no room for the whole reason.
-    let arrows = sequence.arrows.iter().filter(|arrow| !arrow.repetition);
-    let arrows = arrows.filter_map(|arrow| Some((&arrow.name, arrow.failure.as_ref()?)));
+    let arrows = sequence.arrows.iter().filter_map(|arrow| Some((&arrow.name, arrow.failure.as_ref()?)));
     let steps = sequence.steps.iter().filter_map(|step| Some((&step.name, step.failure.as_ref()?)));
     for (name, failure) in arrows.chain(steps) {
         let _ = writeln!(out, "failed           {name}: {failure}");
