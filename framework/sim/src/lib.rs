@@ -1,6 +1,7 @@
 //! The simulated internet and its virtual time.
 
 pub mod agenda;
+pub mod capture;
 pub mod entropy;
 pub mod network;
 pub mod ports;

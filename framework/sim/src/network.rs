@@ -23,6 +23,7 @@ mod packet;
 mod prefix;
 mod route;
 mod session;
+mod tap;
 mod topology;
 mod transit;
 
@@ -43,6 +44,7 @@ pub use prefix::{Prefix, PrefixError};
 pub use topology::BuildError;
 pub use transit::SendError;
 
+use crate::capture::Capture;
 use firewall::Firewall;
 use fragment::Reassembly;
 use link::Transmitter;
@@ -143,6 +145,8 @@ struct Interface {
     addresses: Vec<Assigned>,
     transmitter: Transmitter,
     traffic: Traffic,
+    /// Its number in the capture that is running.
+    captured_as: Option<u32>,
 }
 
 /// The simulated internet.
@@ -157,6 +161,7 @@ pub struct Network {
     free: Vec<u32>,
     scheduled: Vec<(Instant, NetworkEvent)>,
     delivered: Vec<(NodeId, Packet)>,
+    capture: Option<Capture>,
 }
 
 impl Network {
@@ -171,6 +176,7 @@ impl Network {
             free: Vec::new(),
             scheduled: Vec::new(),
             delivered: Vec::new(),
+            capture: None,
         }
     }
 

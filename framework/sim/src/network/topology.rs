@@ -188,6 +188,7 @@ impl Network {
             addresses,
             transmitter,
             traffic: Traffic::default(),
+            captured_as: None,
         };
         self.interfaces.push(interface(lower_name, node, upper, addresses, Transmitter::new(link.up, up)));
         self.interfaces.push(interface(upper_name, to, lower, Vec::new(), Transmitter::new(link.down, down)));

@@ -5,6 +5,7 @@ use super::fragment::{self, Reassembled};
 use super::link::Fate;
 use super::packet::{IcmpKind, Packet, Transport, Unreachable};
 use super::route::Target;
+use super::tap::tap;
 use super::{InterfaceId, Network, NetworkEvent, NodeId, Role};
 use ntmobile_proto::time::Instant;
 use std::collections::BTreeMap;
@@ -133,6 +134,7 @@ impl Network {
             node.counters.drop_one(reason);
             return;
         }
+        tap(&mut self.capture, interface, now, true, &packet);
         interface.traffic.received_packets += 1;
         interface.traffic.received_bytes += packet.wire_len() as u64;
         node.counters.received += 1;
@@ -256,6 +258,7 @@ impl Network {
         match place.transmitter.offer(now, length) {
             Fate::Dropped(DropReason::QueueFull) => counters.drop_one(DropReason::QueueFull),
             fate => {
+                tap(&mut self.capture, place, now, false, &packet);
                 place.traffic.sent_packets += 1;
                 place.traffic.sent_bytes += length as u64;
                 let peer = place.peer;

@@ -21,7 +21,8 @@ const PORT_UNREACHABLE: IcmpKind = IcmpKind::Unreachable(Unreachable::Port);
 fn an_error_from_outside_comes_to_the_sender_and_ends_no_mapping_req_12() {
     let mut lab = Lab::with_nat(NatRecord::default());
     let (source, destination) = (lab.inner(0, 5_000), lab.outer(0, 9));
-    lab.driven.send(lab.inside[0], udp(source, destination));
+    let sent = udp(source, destination);
+    lab.driven.send(lab.inside[0], sent.clone());
     let arrived = lab.driven.run().remove(0);
     let seen = arrived.endpoints().0;
     let error = Packet::icmp_error(destination.ip(), PORT_UNREACHABLE, &arrived.packet).expect("an error");
@@ -31,6 +32,8 @@ fn an_error_from_outside_comes_to_the_sender_and_ends_no_mapping_req_12() {
     assert_eq!(error_of(&delivered[0]).kind, PORT_UNREACHABLE);
     assert_eq!(error_of(&delivered[0]).quoted.source, source);
     assert_eq!(error_of(&delivered[0]).quoted.destination, destination);
+    // The quoted bytes are again what the sender sent, its checksum included.
+    assert_eq!(error_of(&delivered[0]).quoted.rest, sent.to_bytes()[24..28]);
     assert_eq!(lab.probe_out((0, 5_000), (0, 9)), Some(seen));
 }
 

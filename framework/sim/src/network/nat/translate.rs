@@ -37,7 +37,7 @@ impl super::Nat {
         let Transport::Icmp(error) = &mut packet.transport else { return Err(DropReason::NatProtocol) };
         let (inner, outside) = (v4(error.quoted.destination)?, v4(error.quoted.source)?);
         let outer = self.table.outer_of(now, error.quoted.protocol, inner, outside).ok_or(DropReason::NatNoMapping)?;
-        error.quoted.destination = outer.into();
+        error.quoted.set_destination(outer.into());
         packet.source = (*outer.ip()).into();
         Ok(())
     }
@@ -53,7 +53,7 @@ impl super::Nat {
         let Transport::Icmp(error) = &mut packet.transport else { return Err(DropReason::NatProtocol) };
         let outer = v4(error.quoted.source)?;
         let inner = self.table.inner_of(now, error.quoted.protocol, outer).ok_or(DropReason::NatNoMapping)?;
-        error.quoted.source = inner.into();
+        error.quoted.set_source(inner.into());
         packet.destination = (*inner.ip()).into();
         Ok(())
     }

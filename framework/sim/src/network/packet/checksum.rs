@@ -1,7 +1,7 @@
 //! The internet checksum (RFC 1071).
 
 use super::protocol;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A sum that is still open.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +37,19 @@ impl Sum {
         }
         !(sum as u16)
     }
+}
+
+/// The checksum after one endpoint among what it covers was replaced (RFC 1624).
+pub(super) fn replace(checksum: u16, from: SocketAddr, to: SocketAddr) -> u16 {
+    let sum_of = |endpoint: SocketAddr| {
+        let sum = Sum(u64::from(endpoint.port()));
+        match endpoint.ip() {
+            IpAddr::V4(address) => sum.add(&address.octets()),
+            IpAddr::V6(address) => sum.add(&address.octets()),
+        }
+    };
+    // The complement of a folded sum takes it away.
+    Sum(u64::from(!checksum) + u64::from(sum_of(from).finish()) + sum_of(to).0).finish()
 }
 
 /// The checksum of what an IP packet carries; `None` for protocols without one.

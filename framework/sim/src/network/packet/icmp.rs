@@ -1,6 +1,6 @@
 //! ICMP errors: word that a packet did not get through, with the head of that packet.
 
-use super::{Packet, Transport, bytes, protocol};
+use super::{Packet, Transport, bytes, checksum, protocol};
 use std::net::SocketAddr;
 
 /// The length of an ICMP error's own header.
@@ -117,6 +117,30 @@ impl Quoted {
             length: u16::try_from(packet.transport_len()).unwrap_or(u16::MAX),
             rest: [head[4], head[5], head[6], head[7]],
         })
+    }
+
+    /// Replaces where it came from, as a NAT does on the error's way back; the quoted checksum stays right.
+    pub(in crate::network) fn set_source(&mut self, to: SocketAddr) {
+        let from = std::mem::replace(&mut self.source, to);
+        self.correct_checksum(from, to);
+    }
+
+    /// Replaces where it went, as a NAT does on the error's way back; the quoted checksum stays right.
+    pub(in crate::network) fn set_destination(&mut self, to: SocketAddr) {
+        let from = std::mem::replace(&mut self.destination, to);
+        self.correct_checksum(from, to);
+    }
+
+    /// UDP's checksum is among the quoted bytes; TCP's is behind them.
+    fn correct_checksum(&mut self, from: SocketAddr, to: SocketAddr) {
+        let checksum = u16::from_be_bytes([self.rest[2], self.rest[3]]);
+        if self.protocol == protocol::UDP && checksum != 0 {
+            let corrected = match checksum::replace(checksum, from, to) {
+                0 => 0xffff,
+                corrected => corrected,
+            };
+            self.rest[2..].copy_from_slice(&corrected.to_be_bytes());
+        }
     }
 
     /// The eight bytes quoted behind the header.
