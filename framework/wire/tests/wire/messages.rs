@@ -1,7 +1,7 @@
 //! Frames and datagrams: round trips, refusals, and what may be read without a key.
 
-use crate::samples::{messages, name, trace, voucher};
-use ntmobile_wire::codec::{DATAGRAM_LIMIT, DecodeError};
+use crate::samples::{messages, name, trace};
+use ntmobile_wire::codec::DecodeError;
 use ntmobile_wire::datagram::{
     Datagram, Header, OpenError, classify, decode_source_unknown, encode_source_unknown, open, seal,
 };
@@ -199,26 +199,4 @@ fn datagrams_are_told_apart_as_rfc_3948_says() {
     }
     let reserved = [&[0, 0, 0, 255][..], &[0; 40]].concat();
     assert_eq!(classify(&reserved), Datagram::Malformed);
-}
-
-#[test]
-fn the_largest_route_direction_fits_a_datagram() {
-    let long =
-        |first: char| name(&[first.to_string().repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join("."));
-    let Some(Message::RouteDirectionResponse(RouteDirectionResponse { direction: Some(sample), .. })) =
-        messages().into_iter().find(|message| message.kind() == 54)
-    else {
-        panic!("there is a sample");
-    };
-    let Route::Relayed { addresses, session, handshake, .. } = sample.route else { panic!("the sample is relayed") };
-    let largest = RouteDirection {
-        node: long('m'),
-        peer: long('p'),
-        route: Route::Relayed { relay: long('r'), addresses, session, handshake },
-        peer_public_key: Some(PublicKeyOffer { voucher: KeyVoucher { node: long('p'), ..voucher() } }),
-        ..*sample
-    };
-    let message = RouteDirectionResponse { direction: Some(Box::new(largest)), waiting: 255 };
-    let sealed = seal(&subkey(KeyKind::Ntmdc, Role::Dc, 3), header(5), &message.into(), Some(trace()));
-    assert!(sealed.len() <= DATAGRAM_LIMIT, "{} octets", sealed.len());
 }
