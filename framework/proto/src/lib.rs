@@ -8,6 +8,7 @@
 //! 2. carry out the effects, in order;
 //! 3. sleep until [`machine::Machine::deadline`], then [`machine::Machine::expire`], and go on at 2.
 
+pub mod account_server;
 pub mod calls;
 pub mod deadlines;
 pub mod direction_coordinator;
