@@ -1,1 +1,4 @@
-//! The suites that cross crates.
+//! The suites that cross crates, and the bench that machines are tested on.
+
+pub mod bench;
+pub mod network;

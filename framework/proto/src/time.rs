@@ -12,6 +12,11 @@ impl Instant {
     /// The world's origin.
     pub const ORIGIN: Self = Self(0);
 
+    /// The point in time that lies `duration` earlier, or the origin.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// Time passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -22,6 +22,8 @@ use std::time::Duration;
 const TABLE: &str = "login";
 /// A key is renewed when this part of its life is left: one tenth.
 const RENEW_AT: u32 = 10;
+/// How long a failed renewal waits before it is tried again.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a node knows of its login.
 #[derive(Default)]
@@ -42,6 +44,8 @@ pub(super) struct Login {
 pub(super) struct Granted {
     pub(super) response: LoginResponse,
     pub(super) until: Instant,
+    /// From when on a new key is asked for, so that there is always one.
+    renew_at: Instant,
 }
 
 impl Login {
@@ -72,7 +76,7 @@ impl Node {
     fn next_login_step(&mut self, cx: &mut Cx<'_>) {
         let knowledge = LoginKnowledge {
             has_current_key: !self.login.distrusted
-                && self.login.granted.as_ref().is_some_and(|granted| granted.until > cx.now),
+                && self.login.granted.as_ref().is_some_and(|granted| granted.renew_at > cx.now),
             knows_domain: self.login.knows_domain,
             knows_dc: self.login.coordinator.is_some(),
         };
@@ -203,6 +207,7 @@ impl Node {
                 cx.push(Effect::Persist { call, writes: vec![write] });
                 self.login.logged_in = true;
                 self.login.distrusted = false;
+                self.login.knows_domain = true;
                 self.hold_key(cx, response, lifetime, true);
                 self.next_login_step(cx);
             }
@@ -231,9 +236,9 @@ impl Node {
         let peer = Peer::named(self.config.account.domain().clone());
         let association = Association::new(response.key.clone(), KeyKind::Ntmdc, own, coordinator, peer);
         self.endpoint.add(association.expiring(until));
-        let renew = lifetime - lifetime / RENEW_AT;
-        self.deadlines.set(super::Due::LoginAgain, cx.now + renew);
-        self.login.granted = Some(Granted { response, until });
+        let renew_at = until.minus(lifetime / RENEW_AT);
+        self.deadlines.set(super::Due::LoginAgain, renew_at);
+        self.login.granted = Some(Granted { response, until, renew_at });
     }
 
     /// A key that the DC does not know any more.
@@ -285,6 +290,9 @@ impl Node {
         if self.joining {
             self.joining = false;
             cx.event(NodeEvent::JoinFailed(error));
+        } else if self.registered.is_some() {
+            // Only the renewal of the key failed: everything goes on under the old one meanwhile.
+            self.deadlines.set(super::Due::LoginAgain, cx.now + RENEWAL_PAUSE);
         } else {
             cx.event(NodeEvent::RegistrationLost(error));
             let pause = self.config.registration_pause;

@@ -1,0 +1,110 @@
+//! The sequences between machines, on the bench: each completes, whatever is lost, repeated or started at once.
+
+use ntmobile_proto::node::{Node, NodeEvent};
+use ntmobile_strategies::registry::Choices;
+use ntmobile_tests::bench::Bench;
+use ntmobile_tests::network::{connect, join, network, outcome};
+use std::time::Duration;
+
+fn two_nodes(seed: u64, choices: &Choices) -> Bench {
+    let mut bench = network(seed, choices);
+    join(&mut bench, "alice@u1.example", choices, "10.0.0.2", Some("198.51.100.1"));
+    join(&mut bench, "bob@u2.example", choices, "203.0.113.5", None);
+    bench
+}
+
+fn joined(bench: &mut Bench, who: &str) -> bool {
+    bench.at::<Node>(who).events.iter().any(|(_, event)| matches!(event, NodeEvent::Joined { .. }))
+}
+
+fn assert_joined(bench: &mut Bench) {
+    for who in ["alice.u1.example", "bob.u2.example"] {
+        let is_joined = joined(bench, who);
+        let counters = bench.counters.clone();
+        assert!(is_joined, "{who}: {:?}, {counters:?}", bench.at::<Node>(who).events);
+    }
+}
+
+fn assert_connected(bench: &mut Bench, who: &str, waiter: u64) {
+    match outcome(bench, who, waiter) {
+        Some(NodeEvent::Connected { .. }) => {}
+        other => panic!("{who}: {other:?}, {:?}", bench.counters),
+    }
+}
+
+#[test]
+fn two_nodes_join_and_talk_directly_from_either_end() {
+    for (from, to) in [("alice.u1.example", "bob.u2.example"), ("bob.u2.example", "alice.u1.example")] {
+        let mut bench = two_nodes(1, &Choices::default());
+        bench.run_for(Duration::from_secs(1));
+        assert_joined(&mut bench);
+        connect(&mut bench, from, to, 7);
+        bench.run_for(Duration::from_secs(1));
+        assert_connected(&mut bench, from, 7);
+        let tables: Vec<_> = [from, to].iter().map(|who| bench.at::<Node>(who).machine.tunnels().tunnels()).collect();
+        assert_eq!((tables[0].len(), tables[1].len()), (1, 1));
+        assert_eq!(tables[0][0].settings().spi_in, tables[1][0].settings().spi_out);
+        assert_eq!(tables[0][0].settings().spi_out, tables[1][0].settings().spi_in);
+    }
+}
+
+/// The delay is 10 ms, a whole set-up takes less than 200: every millisecond between is a different interleaving.
+#[test]
+fn both_ends_starting_at_once_get_one_tunnel_at_every_interleaving() {
+    for first in ["alice.u1.example", "bob.u2.example"] {
+        let second = if first.starts_with("alice") { "bob.u2.example" } else { "alice.u1.example" };
+        for offset in 0..200 {
+            let mut bench = two_nodes(offset, &Choices::default());
+            bench.run_for(Duration::from_secs(1));
+            connect(&mut bench, first, second, 1);
+            bench.run_for(Duration::from_millis(offset));
+            connect(&mut bench, second, first, 2);
+            bench.run_for(Duration::from_secs(60));
+            assert_connected(&mut bench, first, 1);
+            assert_connected(&mut bench, second, 2);
+            let ours = bench.at::<Node>(first).machine.tunnels().tunnels();
+            let theirs = bench.at::<Node>(second).machine.tunnels().tunnels();
+            assert_eq!((ours.len(), theirs.len()), (1, 1), "offset {offset} ms");
+            assert_eq!(ours[0].settings().spi_in, theirs[0].settings().spi_out, "offset {offset} ms");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_moves_keeps_its_peer_by_signalling_again() {
+    for mover in ["alice.u1.example", "bob.u2.example"] {
+        let other = if mover.starts_with("alice") { "bob.u2.example" } else { "alice.u1.example" };
+        let mut bench = two_nodes(3, &Choices::default());
+        bench.run_for(Duration::from_secs(1));
+        connect(&mut bench, "alice.u1.example", "bob.u2.example", 1);
+        bench.run_for(Duration::from_secs(1));
+        let before = bench.at::<Node>(other).machine.tunnels().tunnels()[0].settings().spi_out;
+        let outside = mover.starts_with("alice").then_some("198.51.100.77");
+        bench.move_to(mover, &["192.0.2.200"], outside);
+        bench.run_for(Duration::from_secs(2));
+        let handed_over = bench
+            .at::<Node>(mover)
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, NodeEvent::TunnelBuilt { handover: true, .. }));
+        assert!(handed_over, "{mover}: {:?}", bench.counters);
+        bench.run_for(Duration::from_secs(60));
+        let after = bench.at::<Node>(other).machine.tunnels().tunnels();
+        assert_eq!(after.len(), 1, "the old tunnel is retired");
+        assert_ne!(after[0].settings().spi_out, before, "new keys, new SPIs");
+        assert_eq!(after[0].settings().peer.as_str(), mover);
+    }
+}
+
+#[test]
+fn an_idle_tunnel_ends_on_both_sides() {
+    let mut bench = two_nodes(4, &Choices::default());
+    bench.run_for(Duration::from_secs(1));
+    connect(&mut bench, "alice.u1.example", "bob.u2.example", 1);
+    bench.run_for(Duration::from_secs(299));
+    assert_eq!(bench.at::<Node>("alice.u1.example").machine.tunnels().tunnels().len(), 1);
+    bench.run_for(Duration::from_secs(10));
+    for who in ["alice.u1.example", "bob.u2.example"] {
+        assert_eq!(bench.at::<Node>(who).machine.tunnels().tunnels().len(), 0, "{who}");
+    }
+}
