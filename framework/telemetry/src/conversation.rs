@@ -102,8 +102,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Whether a name is this one, or begins with it and a dot: `alice` stands for `alice.u1.example`.
-pub fn stands_for(short: &str, name: &str) -> bool {
+fn stands_for(short: &str, name: &str) -> bool {
     let short = short.trim_end_matches('.');
     name.get(..short.len()).is_some_and(|start| start.eq_ignore_ascii_case(short))
         && matches!(name.as_bytes().get(short.len()), None | Some(b'.'))
