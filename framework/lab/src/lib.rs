@@ -3,5 +3,9 @@
 //! A [`scenario::Scenario`] says what exists and what happens. It is read from TOML or built in Rust; both give the same
 //! values and pass the same checks.
 
+pub mod digest;
+pub mod progress;
+pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod world;

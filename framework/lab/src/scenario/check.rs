@@ -71,9 +71,9 @@ impl Check<'_> {
         if i64::try_from(world.seed).is_err() {
             self.wrong(&["world", "seed"], format!("a seed is at most {}", i64::MAX));
         }
-        // 0 means "unset" in traces; certificates count years with four digits.
-        if !(1..253_402_300_800).contains(&world.epoch) {
-            self.wrong(&["world", "epoch"], "is seconds since 1970, above 0 and before the year 10000");
+        // 0 means "unset" in traces, which count nanoseconds in 64 bits.
+        if !(1..16_725_225_600).contains(&world.epoch) {
+            self.wrong(&["world", "epoch"], "is seconds since 1970, above 0 and before the year 2500");
         }
     }
 
@@ -149,6 +149,10 @@ impl Check<'_> {
         let scenario = self.scenario;
         for (name, network) in &scenario.network {
             let path = ["network", name.as_str()];
+            // The simulated internet has one namespace for all its nodes.
+            if name == "internet" || name.contains('.') || name.is_empty() {
+                self.wrong(&path, "a network's name is one word, and not \"internet\"");
+            }
             let families: BTreeSet<Family> = network.families.iter().copied().collect();
             if families.is_empty() || families.len() != network.families.len() {
                 self.wrong(&["network", name, "families"], "is \"ipv4\", \"ipv6\" or both, each once");

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The layers of a scenario, the lowest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Layers {
     layers: Vec<Layer>,
 }

@@ -17,11 +17,11 @@ pub mod problem;
 pub mod units;
 
 use entity::{AccountServer, Domain, Node};
-use event::{Event, Traffic};
+use event::{Action, Event, Move, Traffic};
 use network::Network;
 use plugin::{Kind, Plugins};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use units::{TimeSpan, secs};
 
 /// What exists and what happens.
@@ -132,6 +132,32 @@ impl Scenario {
             names.extend((1..=table.notification_servers).map(|n| format!("ns{n}.{domain}")));
         }
         names
+    }
+
+    /// The AS's full name. Events call it `as`.
+    pub fn account_server_name(&self) -> String {
+        let top_level = self.top_level_domains().into_iter().next();
+        format!("as.{}", top_level.as_deref().unwrap_or("example"))
+    }
+
+    /// The top-level domains that the domains lie in, in order.
+    pub fn top_level_domains(&self) -> BTreeSet<String> {
+        self.domain.keys().filter_map(|domain| Some(domain.rsplit_once('.')?.1.to_owned())).collect()
+    }
+
+    /// How many networks are between an access network and the core.
+    pub fn depth_of(&self, network: &str) -> usize {
+        let outer = |name: &&str| self.network.get(*name)?.behind.as_deref();
+        // A scenario that is not checked may go in a circle.
+        std::iter::successors(Some(network), outer).take(self.network.len()).count()
+    }
+
+    /// Every movement.
+    pub fn moves(&self) -> impl Iterator<Item = &Move> {
+        self.event.iter().filter_map(|event| match &event.action {
+            Action::Move(action) => Some(action),
+            _ => None,
+        })
     }
 
     /// As TOML text that reads back to the same scenario.

@@ -126,6 +126,16 @@ pub enum Dependence {
     AddressAndPortDependent,
 }
 
+impl fmt::Display for Dependence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address-and-port-dependent",
+        })
+    }
+}
+
 /// How a NAT chooses outer ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -247,6 +257,17 @@ impl Nat {
             "carrier" => Some(Self::carrier()),
             _ => return None,
         })
+    }
+}
+
+impl fmt::Display for Nat {
+    /// In a few words, as reports and descriptions show it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = NAT_PRESETS.iter().find(|(name, _)| Self::preset(name) == Some(Some(*self)));
+        match kind {
+            Some((name, _)) => f.write_str(name),
+            None => write!(f, "mapping {}, filtering {}, {}", self.mapping, self.filtering, self.expiry),
+        }
     }
 }
 

@@ -124,25 +124,10 @@ impl Kind {
         self.known()[0].0
     }
 
-    /// Where the kind can be chosen, besides `[plugins]`.
-    pub const fn place(self) -> Place {
-        match self {
-            Self::Path | Self::RelayHandshake => Place::Domain,
-            Self::Storage => Place::Server,
-            _ => Place::Node,
-        }
+    /// Whether it takes effect at nodes; the others do at servers.
+    pub const fn is_of_nodes(self) -> bool {
+        !matches!(self, Self::Path | Self::RelayHandshake | Self::Storage)
     }
-}
-
-/// Where a choice takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// At a node, or at a domain for all its nodes.
-    Node,
-    /// At a domain: its DC decides.
-    Domain,
-    /// At a domain or at the account server.
-    Server,
 }
 
 /// Declares a table of a scenario in which plugins are chosen beside its other keys. Serde's `flatten` would do, but
@@ -209,3 +194,7 @@ choosing! {
         storage Storage,
     }
 }
+
+#[cfg(test)]
+#[path = "plugin_tests.rs"]
+mod tests;

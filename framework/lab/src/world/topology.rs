@@ -1,0 +1,355 @@
+//! The internet of a scenario: one core, a site for each domain's servers, an access network for each of the scenario's.
+//!
+//! It is a tree. Every site and access network hangs below the core, or below the network it is behind, by one link; hosts
+//! hang below their network by a link without delay. So there is one way between any two hosts, and the time a packet takes
+//! on it follows from the scenario alone: [`Topology::one_way`]. Set-up times are compared with sums of these.
+//!
+//! Addresses are handed out in order of names, from ranges that are set aside for such use: 198.18.0.0/15 (RFC 2544) and
+//! 2001:db8::/32 (RFC 3849) on the internet, 10.0.0.0/8 behind NATs.
+
+use super::records::{firewall_record, link_record, nat_record};
+use crate::scenario::Scenario;
+use crate::scenario::entity::SITE_DELAY;
+use crate::scenario::network::{Family, Network as AccessNetwork};
+use ntmobile_sim::network::{BuildError, InterfaceId, LinkRecord, Network, NodeId, NodeKind, Prefix};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a scenario's internet cannot be built.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum TopologyError {
+    /// The simulated internet refuses.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// So many networks need more addresses than there are.
+    #[error("the scenario's networks need more addresses than {0} has")]
+    AddressesExhausted(&'static str),
+}
+
+/// The name of the core.
+pub const CORE: &str = "internet";
+
+/// Where everything is.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    /// Access networks and sites by name.
+    networks: BTreeMap<String, Place>,
+    /// Hosts by full name.
+    hosts: BTreeMap<String, HostPlace>,
+    /// Where each node of the tree hangs, and how far below.
+    above: BTreeMap<NodeId, (NodeId, Duration)>,
+}
+
+/// An access network or site.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    node: NodeId,
+    /// Its link towards the core.
+    uplink: InterfaceId,
+}
+
+/// A host.
+#[derive(Clone, Debug)]
+pub struct HostPlace {
+    /// The host in the network.
+    pub node: NodeId,
+    /// Its interfaces by the network they lead to, the preferred one first.
+    pub interfaces: Vec<(String, InterfaceId)>,
+}
+
+/// What is the matter with a way between two hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no host {0:?} in the topology, or it is attached nowhere")]
+pub struct NowhereError(pub String);
+
+impl Topology {
+    /// Builds the scenario's internet into an empty network.
+    pub fn build(scenario: &Scenario, network: &mut Network) -> Result<Self, TopologyError> {
+        let core = network.add_node(CORE, NodeKind::Router)?;
+        let mut builder = Builder { scenario, network, core, topology: Self::default(), ranges: Ranges::default() };
+        builder.infrastructure()?;
+        builder.access_networks()?;
+        builder.nodes()?;
+        Ok(builder.topology)
+    }
+
+    /// A host by its full name.
+    pub fn host(&self, name: &str) -> Option<&HostPlace> {
+        self.hosts.get(name)
+    }
+
+    /// Every host, in order of names.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostPlace)> {
+        self.hosts.iter().map(|(name, place)| (name.as_str(), place))
+    }
+
+    /// The node of an access network.
+    pub fn network(&self, name: &str) -> Option<NodeId> {
+        self.networks.get(name).map(|place| place.node)
+    }
+
+    /// The link of an access network towards the core.
+    pub fn uplink(&self, name: &str) -> Option<InterfaceId> {
+        self.networks.get(name).map(|place| place.uplink)
+    }
+
+    /// Takes a host away from all its networks.
+    pub fn detach(&mut self, host: &str, network: &mut Network) -> Result<(), NowhereError> {
+        let place = self.hosts.get_mut(host).ok_or_else(|| NowhereError(host.to_owned()))?;
+        for (_, interface) in place.interfaces.drain(..) {
+            network.detach(interface);
+        }
+        self.above.remove(&place.node);
+        Ok(())
+    }
+
+    /// Attaches a host to a network, which becomes its preferred one.
+    pub fn attach(&mut self, host: &str, to: &str, network: &mut Network) -> Result<(), TopologyError> {
+        let (Some(place), Some(access)) = (self.hosts.get_mut(host), self.networks.get(to)) else { return Ok(()) };
+        let interface = network.attach(place.node, access.node, LinkRecord::default())?;
+        network.prefer(interface);
+        place.interfaces.insert(0, (to.to_owned(), interface));
+        self.above.insert(place.node, (access.node, Duration::ZERO));
+        Ok(())
+    }
+
+    /// How long a packet takes from one host to another, by their preferred interfaces, on links without rate limit,
+    /// jitter and loss.
+    pub fn one_way(&self, from: &str, to: &str) -> Result<Duration, NowhereError> {
+        let from_core = self.way_up(from)?;
+        let to_core = self.way_up(to)?;
+        // The ways meet at the first node they share; with a tree there is one, the core at the latest.
+        for (node, up) in &from_core {
+            if let Some((_, down)) = to_core.iter().find(|(other, _)| other == node) {
+                return Ok(*up + *down);
+            }
+        }
+        Err(NowhereError(to.to_owned()))
+    }
+
+    /// The nodes above a host and how far each is, itself first.
+    fn way_up(&self, host: &str) -> Result<Vec<(NodeId, Duration)>, NowhereError> {
+        let nowhere = || NowhereError(host.to_owned());
+        let mut node = self.hosts.get(host).ok_or_else(nowhere)?.node;
+        let mut distance = Duration::ZERO;
+        let mut way = vec![(node, distance)];
+        while let Some((above, link)) = self.above.get(&node) {
+            node = *above;
+            distance += *link;
+            way.push((node, distance));
+        }
+        if way.len() > 1 { Ok(way) } else { Err(nowhere()) }
+    }
+}
+
+struct Builder<'b> {
+    scenario: &'b Scenario,
+    network: &'b mut Network,
+    core: NodeId,
+    topology: Topology,
+    ranges: Ranges,
+}
+
+impl Builder<'_> {
+    /// The core's addresses, and every server.
+    fn infrastructure(&mut self) -> Result<(), TopologyError> {
+        let core = self.core;
+        self.network.serve(core, fixed(IpAddr::V4(Ipv4Addr::new(198, 18, 0, 0)), 16))?;
+        self.network.serve(core, fixed(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0)), 64))?;
+        let dns = self.scenario.dns;
+        self.host(ROOT_SERVER, core, dns.root_delay.duration())?;
+        for top_level in self.scenario.top_level_domains() {
+            self.host(&top_level_server(&top_level), core, dns.top_level_delay.duration())?;
+        }
+        let delay = self.scenario.account_server.delay.unwrap_or(SITE_DELAY);
+        self.host(&self.scenario.account_server_name(), core, delay.duration())?;
+        for (name, domain) in &self.scenario.domain {
+            let link = LinkRecord::with_delay(domain.delay.unwrap_or(SITE_DELAY).duration());
+            let site = self.network.add_node(&format!("site.{name}"), NodeKind::Router)?;
+            let uplink = self.below(site, core, link)?;
+            let (v4, v6) = (self.ranges.public(32)?, self.ranges.ipv6());
+            self.network.serve(site, v4)?;
+            self.network.serve(site, v6)?;
+            self.topology.networks.insert(format!("site.{name}"), Place { node: site, uplink });
+            let servers = self.scenario.servers();
+            for server in servers.iter().filter(|server| server.ends_with(&format!(".{name}"))) {
+                self.host(server, site, Duration::ZERO)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Outer networks before those behind them.
+    fn access_networks(&mut self) -> Result<(), TopologyError> {
+        let mut waiting: Vec<(&String, &AccessNetwork)> = self.scenario.network.iter().collect();
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            let mut later = Vec::new();
+            for (name, access) in waiting {
+                match self.outer(access.behind.as_deref()) {
+                    Some(outer) => self.access_network(name, access, outer)?,
+                    None => later.push((name, access)),
+                }
+            }
+            assert!(later.len() < before, "a checked scenario has no circle of networks");
+            waiting = later;
+        }
+        Ok(())
+    }
+
+    /// What a network hangs below, if that is there already.
+    fn outer(&self, behind: Option<&str>) -> Option<NodeId> {
+        match behind {
+            Some(name) => self.topology.network(name),
+            None => Some(self.core),
+        }
+    }
+
+    fn access_network(&mut self, name: &str, access: &AccessNetwork, outer: NodeId) -> Result<(), TopologyError> {
+        let link = link_record(&access.link);
+        let (node, uplink) = match (access.nat.as_ref().map(nat_record), firewall_record(access.firewall)) {
+            (None, None) => self.border(name, NodeKind::Router, outer, link)?,
+            (Some(nat), None) => self.border(name, NodeKind::Nat(nat), outer, link)?,
+            (None, Some(firewall)) => self.border(name, NodeKind::Firewall(firewall), outer, link)?,
+            (Some(nat), Some(firewall)) => {
+                // The firewall is on the inside, where it sees who is who.
+                let (translator, uplink) = self.border(&format!("{name}.nat"), NodeKind::Nat(nat), outer, link)?;
+                let between = self.ranges.private(1)?;
+                self.network.serve(translator, between)?;
+                if access.families.contains(&Family::Ipv6) {
+                    self.network.serve(translator, self.ranges.ipv6())?;
+                }
+                (self.border(name, NodeKind::Firewall(firewall), translator, LinkRecord::default())?.0, uplink)
+            }
+        };
+        let hosts = self.hosts_at(name);
+        if access.families.contains(&Family::Ipv4) {
+            let prefix =
+                if self.is_private(access) { self.ranges.private(hosts)? } else { self.ranges.public(hosts)? };
+            self.network.serve(node, prefix)?;
+        }
+        if access.families.contains(&Family::Ipv6) {
+            self.network.serve(node, self.ranges.ipv6())?;
+        }
+        self.topology.networks.insert(name.to_owned(), Place { node, uplink });
+        Ok(())
+    }
+
+    fn border(
+        &mut self,
+        name: &str,
+        kind: NodeKind,
+        outer: NodeId,
+        link: LinkRecord,
+    ) -> Result<(NodeId, InterfaceId), TopologyError> {
+        let node = self.network.add_node(name, kind)?;
+        Ok((node, self.below(node, outer, link)?))
+    }
+
+    /// Whether a NAT is anywhere between a network and the core.
+    fn is_private(&self, access: &AccessNetwork) -> bool {
+        let outwards = std::iter::successors(Some(access), |inner| self.scenario.network.get(inner.behind.as_ref()?));
+        outwards.into_iter().any(|network| network.nat.is_some())
+    }
+
+    /// How many addresses a network may have to hand out, ever.
+    fn hosts_at(&self, name: &str) -> u32 {
+        let nodes = self.scenario.node.values().flat_map(|node| node.networks()).filter(|network| *network == name);
+        let moves = self.scenario.moves().filter(|action| action.to == name);
+        let behind = self.scenario.network.values().filter(|network| network.behind.as_deref() == Some(name));
+        let outer = behind.map(|network| network.nat.map_or(1, |nat| usize::from(nat.addresses)));
+        u32::try_from(nodes.count() + moves.count() + outer.sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    fn nodes(&mut self) -> Result<(), TopologyError> {
+        for (name, node) in &self.scenario.node {
+            let full_name = format!("{name}.{}", node.domain);
+            let id = self.network.add_node(&full_name, NodeKind::Host)?;
+            let mut interfaces = Vec::new();
+            for network in node.networks() {
+                let access = self.topology.networks[network].node;
+                interfaces.push((network.to_owned(), self.network.attach(id, access, LinkRecord::default())?));
+                self.topology.above.entry(id).or_insert((access, Duration::ZERO));
+            }
+            self.topology.hosts.insert(full_name, HostPlace { node: id, interfaces });
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, name: &str, at: NodeId, delay: Duration) -> Result<(), TopologyError> {
+        let node = self.network.add_node(name, NodeKind::Host)?;
+        let interface = self.below(node, at, LinkRecord::with_delay(delay))?;
+        let interfaces = vec![(self.network.node_name(at).to_owned(), interface)];
+        self.topology.hosts.insert(name.to_owned(), HostPlace { node, interfaces });
+        Ok(())
+    }
+
+    fn below(&mut self, node: NodeId, above: NodeId, link: LinkRecord) -> Result<InterfaceId, TopologyError> {
+        let interface = self.network.attach(node, above, link)?;
+        self.topology.above.insert(node, (above, link.delay));
+        Ok(interface)
+    }
+}
+
+/// The host of the DNS root.
+pub const ROOT_SERVER: &str = "root-server";
+
+/// The host that serves a top-level domain.
+pub fn top_level_server(domain: &str) -> String {
+    format!("top-level-server.{domain}")
+}
+
+/// A prefix whose length fits its address.
+fn fixed(address: IpAddr, length: u8) -> Prefix {
+    Prefix::new(address, length).expect("the length is within the address")
+}
+
+/// What is left of the address ranges.
+#[derive(Debug)]
+struct Ranges {
+    public: u32,
+    private: u32,
+    ipv6: u16,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        let bits = |a, b, c, d| Ipv4Addr::new(a, b, c, d).to_bits();
+        Self { public: bits(198, 19, 0, 0), private: bits(10, 0, 0, 0), ipv6: 1 }
+    }
+}
+
+impl Ranges {
+    fn public(&mut self, hosts: u32) -> Result<Prefix, TopologyError> {
+        let end = Ipv4Addr::new(198, 20, 0, 0).to_bits();
+        cut(&mut self.public, end, hosts).ok_or(TopologyError::AddressesExhausted("198.19.0.0/16"))
+    }
+
+    fn private(&mut self, hosts: u32) -> Result<Prefix, TopologyError> {
+        let end = Ipv4Addr::new(11, 0, 0, 0).to_bits();
+        cut(&mut self.private, end, hosts).ok_or(TopologyError::AddressesExhausted("10.0.0.0/8"))
+    }
+
+    fn ipv6(&mut self) -> Prefix {
+        let number = self.ipv6;
+        // Networks run out of IPv4 addresses first: a checked range of 256 public and 65,536 private networks.
+        self.ipv6 = self.ipv6.wrapping_add(1);
+        fixed(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0)), 64)
+    }
+}
+
+/// Cuts the next prefix with room for so many hosts and some more, a /24 at least, off a range.
+fn cut(next: &mut u32, end: u32, hosts: u32) -> Option<Prefix> {
+    let size = hosts.checked_add(4)?.checked_next_power_of_two()?.max(256);
+    let start = next.checked_next_multiple_of(size)?;
+    let after = start.checked_add(size).filter(|after| *after <= end)?;
+    *next = after;
+    let length = u8::try_from(32 - size.trailing_zeros()).ok()?;
+    Prefix::new(IpAddr::V4(Ipv4Addr::from_bits(start)), length).ok()
+}
+
+#[cfg(test)]
+#[path = "topology_tests.rs"]
+mod tests;
