@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod capture;
+mod crypto;
 pub mod entropy;
 pub mod network;
 pub mod ports;

@@ -15,6 +15,7 @@ mod tests;
 pub(crate) mod timer;
 
 pub use failure::SimulationFailure;
+pub(crate) use panic_watch::current;
 
 use crate::world::World;
 use ntmobile_proto::time::{Instant, UnixTime};

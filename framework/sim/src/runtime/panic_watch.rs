@@ -37,10 +37,14 @@ impl Drop for Watch {
     }
 }
 
-fn note(info: &PanicHookInfo<'_>) {
+/// The world whose run is under way on this thread.
+pub(crate) fn current() -> Option<Arc<Shared>> {
     // A thread that is going away has no simulation any more.
-    let shared = RUNNING.try_with(|running| running.try_borrow().ok().and_then(|running| running.clone()));
-    if let Ok(Some(shared)) = shared {
+    RUNNING.try_with(|running| running.try_borrow().ok().and_then(|running| running.clone())).ok().flatten()
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    if let Some(shared) = current() {
         shared.verdict().fail(SimulationFailure::Panicked {
             at: shared.now(),
             message: info.payload_as_str().unwrap_or("a panic without a text").to_owned(),

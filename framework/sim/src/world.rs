@@ -52,6 +52,7 @@ impl World {
                 epoch: AtomicU64::new(DEFAULT_EPOCH),
                 running: AtomicBool::new(false),
                 verdict: Verdict::default(),
+                tls_streams: Mutex::default(),
                 state: Mutex::new(State {
                     seed,
                     agenda: Agenda::new(),
@@ -132,6 +133,8 @@ pub(crate) struct Shared {
     epoch: AtomicU64,
     running: AtomicBool,
     verdict: Verdict,
+    /// What the places of the seeded cryptography draw from; apart from the state, since TLS draws whenever it likes.
+    tls_streams: Mutex<Vec<SimEntropy>>,
     state: Mutex<State>,
 }
 
@@ -216,6 +219,19 @@ impl Shared {
     /// A panic under the lock has already failed the run; the state stays readable for the report.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the next place of the seeded cryptography a stream; the place's number.
+    pub(crate) fn add_tls_stream(&self, stream: SimEntropy) -> usize {
+        let mut streams = self.tls_streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.push(stream);
+        streams.len() - 1
+    }
+
+    /// Draws from a place's stream, if it has one.
+    pub(crate) fn with_tls_stream(&self, place: usize, draw: impl FnOnce(&mut SimEntropy)) -> Option<()> {
+        let mut streams = self.tls_streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get_mut(place).map(draw)
     }
 
     pub(crate) fn run_begins(&self) {
