@@ -8,4 +8,5 @@ pub mod compute;
 pub mod net;
 pub mod quic;
 pub mod store;
+pub mod stores;
 pub mod tls;
