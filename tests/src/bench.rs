@@ -17,6 +17,7 @@ use ntmobile_wire::name::Fqdn;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A generator for tests: splitmix64, seeded.
@@ -145,13 +146,16 @@ where
     }
 }
 
+/// What a place does with an ESP packet: where the packet that it sends on goes.
+type ForwardEsp = Rc<dyn Fn(Instant, SocketAddr, Bytes) -> Option<(SocketAddr, Bytes)>>;
+
 /// Where a machine is on the bench.
 struct Place {
     hosted: Box<dyn Hosted>,
     addresses: Vec<IpAddr>,
     /// What the outside sees instead of the addresses, where a NAT is between. It never expires and lets everything in.
     outside: Option<IpAddr>,
-    relayed: Option<std::rc::Rc<dyn Fn(Instant, SocketAddr, Bytes) -> Option<(SocketAddr, Bytes)>>>,
+    forward_esp: Option<ForwardEsp>,
     is_up: bool,
 }
 
@@ -250,7 +254,7 @@ impl Bench {
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
         let outside = outside.map(|text| text.parse().expect("an address"));
         let hosted = Box::new(Placed { machine, events: Vec::new() });
-        let place = Place { hosted, addresses: addresses.clone(), outside, relayed: None, is_up: true };
+        let place = Place { hosted, addresses: addresses.clone(), outside, forward_esp: None, is_up: true };
         self.places.insert(name(at), place);
         self.input(&name(at), Input::Started { records: Vec::new(), addresses, port: PORT }, Duration::ZERO);
     }
@@ -261,7 +265,7 @@ impl Bench {
         at: &str,
         forward: impl Fn(Instant, SocketAddr, Bytes) -> Option<(SocketAddr, Bytes)> + 'static,
     ) {
-        self.places.get_mut(&name(at)).expect("a place").relayed = Some(std::rc::Rc::new(forward));
+        self.places.get_mut(&name(at)).expect("a place").forward_esp = Some(Rc::new(forward));
     }
 
     /// Moves a host: other addresses, behind another NAT or none.
@@ -445,7 +449,7 @@ impl Bench {
         match datagram::classify(&bytes) {
             Datagram::Signalling => self.input(to, Input::Datagram { from, bytes }, after),
             Datagram::Esp(_) => {
-                let forward = self.places.get(to).and_then(|place| place.relayed.clone());
+                let forward = self.places.get(to).and_then(|place| place.forward_esp.clone());
                 if let Some((next, bytes)) = forward.and_then(|forward| forward(self.now, from, bytes)) {
                     self.send(to, next, bytes);
                 }
