@@ -4,7 +4,8 @@ use crate::bench::{Bench, PORT, name, server};
 use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
 use ntmobile_proto::direction_coordinator::{DirectionCoordinator, DirectionCoordinatorConfig, OwnServer};
 use ntmobile_proto::node::{Node, NodeCommand, NodeConfig, NodeEvent};
-use ntmobile_strategies::registry::{Choices, Registry};
+use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
+use ntmobile_strategies::registry::{Choices, Kind, Registry};
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::ApplicationId;
 use ntmobile_wire::key::SecretText;
@@ -18,6 +19,9 @@ pub const DOMAINS: [(&str, &str, &str); 2] =
 
 /// The relay of a domain.
 pub const RELAYS: [(&str, &str); 2] = [("rs.u1.example", "192.0.2.21"), ("rs.u2.example", "192.0.2.22")];
+
+/// The Notification Server of a domain.
+pub const NOTIFIERS: [(&str, &str); 2] = [("ns.u1.example", "192.0.2.31"), ("ns.u2.example", "192.0.2.32")];
 
 /// A bench with an AS and two DCs that know each other by DNS.
 pub fn network(seed: u64, choices: &Choices) -> Bench {
@@ -39,6 +43,17 @@ pub fn network(seed: u64, choices: &Choices) -> Bench {
             tls: relay_at.tls,
             notification: DualStack::default(),
         }];
+        let (notifier, notifier_address) = NOTIFIERS[index];
+        let notifier_at = server(notifier, notifier_address);
+        config.notification_servers = vec![OwnServer {
+            name: name(notifier),
+            signalling: notifier_at.signalling,
+            tls: notifier_at.tls,
+            notification: notifier_at.signalling,
+        }];
+        let machine_config = NotificationServerConfig::new(name(notifier));
+        let machine = NotificationServer::new(machine_config, bench.entropy());
+        bench.place(notifier, machine, &[notifier_address], None);
         bench.zone(domain, server(dc, address));
         let machine = DirectionCoordinator::new(config, bench.entropy());
         bench.place(dc, machine, &[address], None);
@@ -65,6 +80,27 @@ pub fn join(bench: &mut Bench, account: &str, choices: &Choices, address: &str, 
 pub fn connect(bench: &mut Bench, who: &str, peer: &str, waiter: u64) {
     let command = NodeCommand::Connect { waiter, peer: name(peer), application: ApplicationId(0) };
     bench.command::<Node>(who, command);
+}
+
+/// Whether a node has joined.
+pub fn joined(bench: &mut Bench, who: &str) -> bool {
+    bench.at::<Node>(who).events.iter().any(|(_, event)| matches!(event, NodeEvent::Joined { .. }))
+}
+
+/// Every choice of strategies of these kinds, the others being the default.
+pub fn every_choice(kinds: &[Kind]) -> Vec<Choices> {
+    let registry = Registry::builtin();
+    let mut all = vec![Choices::default()];
+    for kind in kinds {
+        let names = registry.names(*kind);
+        let with = |choices: &Choices, name: &str| {
+            let mut choices = choices.clone();
+            choices.set(*kind, name);
+            choices
+        };
+        all = all.iter().flat_map(|choices| names.iter().map(|name| with(choices, name))).collect();
+    }
+    all
 }
 
 /// What a node has told about a waiter, if anything.

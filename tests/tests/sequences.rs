@@ -1,9 +1,9 @@
 //! The sequences between machines, on the bench: each completes, whatever is lost, repeated or started at once.
 
 use ntmobile_proto::node::{Node, NodeEvent};
-use ntmobile_strategies::registry::Choices;
+use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::Bench;
-use ntmobile_tests::network::{connect, join, network, outcome};
+use ntmobile_tests::network::{connect, every_choice, join, joined, network, outcome};
 use std::time::Duration;
 
 fn two_nodes(seed: u64, choices: &Choices) -> Bench {
@@ -11,10 +11,6 @@ fn two_nodes(seed: u64, choices: &Choices) -> Bench {
     join(&mut bench, "alice@u1.example", choices, "10.0.0.2", Some("198.51.100.1"));
     join(&mut bench, "bob@u2.example", choices, "203.0.113.5", None);
     bench
-}
-
-fn joined(bench: &mut Bench, who: &str) -> bool {
-    bench.at::<Node>(who).events.iter().any(|(_, event)| matches!(event, NodeEvent::Joined { .. }))
 }
 
 fn assert_joined(bench: &mut Bench) {
@@ -106,5 +102,23 @@ fn an_idle_tunnel_ends_on_both_sides() {
     bench.run_for(Duration::from_secs(10));
     for who in ["alice.u1.example", "bob.u2.example"] {
         assert_eq!(bench.at::<Node>(who).machine.tunnels().tunnels().len(), 0, "{who}");
+    }
+}
+
+#[test]
+fn every_combination_of_what_concerns_a_direct_tunnel_works() {
+    let kinds = [Kind::Login, Kind::Reachability, Kind::Agreement, Kind::Protection, Kind::Movement];
+    let combinations = every_choice(&kinds);
+    assert_eq!(combinations.len(), 32);
+    for choices in combinations {
+        let mut bench = two_nodes(5, &choices);
+        bench.run_for(Duration::from_secs(2));
+        for who in ["alice.u1.example", "bob.u2.example"] {
+            assert!(joined(&mut bench, who), "{who} with {choices:?}: {:?}", bench.counters);
+        }
+        connect(&mut bench, "bob.u2.example", "alice.u1.example", 1);
+        bench.run_for(Duration::from_secs(2));
+        let told = outcome(&mut bench, "bob.u2.example", 1);
+        assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{choices:?}: {told:?} {:?}", bench.counters);
     }
 }
