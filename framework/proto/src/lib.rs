@@ -18,6 +18,7 @@ pub mod node;
 pub mod notification_server;
 pub mod packet;
 pub mod policy;
+pub mod relay_server;
 pub mod resolver;
 #[cfg(test)]
 mod scripted;

@@ -183,6 +183,33 @@ impl<M: Machine> Script<M> {
         transaction
     }
 
+    /// A party sends a datagram request whose answer may come under another key, as Tunnel Request's does.
+    pub(crate) fn request_answered_under(
+        &mut self,
+        label: &'static str,
+        keys: [KeyId; 2],
+        message: impl Into<Message>,
+    ) {
+        let [key, answer] = keys;
+        let request = Request::to(key, Path::Datagram(at(SERVER)), message, None);
+        let request = Request { answer_keys: vec![answer], ..request };
+        self.with_remote(label, |endpoint, cx| endpoint.request(cx, request, ()));
+        self.settle();
+    }
+
+    /// A party answers under another key than it was asked under.
+    pub(crate) fn answer_under(
+        &mut self,
+        label: &'static str,
+        ticket: &Ticket,
+        key: KeyId,
+        message: impl Into<Message>,
+    ) {
+        let message = message.into();
+        self.with_remote(label, |endpoint, cx| endpoint.answer_under(cx, ticket, key, message));
+        self.settle();
+    }
+
     /// A party answers what the machine asked.
     pub(crate) fn answer(&mut self, label: &'static str, ticket: &Ticket, message: impl Into<Message>) {
         let message = message.into();

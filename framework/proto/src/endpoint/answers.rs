@@ -52,6 +52,11 @@ impl Answers {
         }
     }
 
+    /// Forgets that a request came. Its place in the order stays until its time, which keeps the order bounded.
+    pub(super) fn release(&mut self, ticket: &Ticket) {
+        self.known.remove(&(ticket.key, ticket.session, ticket.transaction));
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.order.front().map(|(at, _)| *at)
     }

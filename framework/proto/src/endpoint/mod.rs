@@ -251,6 +251,13 @@ impl<T> Endpoint<T> {
         self.end_ticket(cx, ticket, None);
     }
 
+    /// Ends a request that was passed on as it is, to somebody else who answers it: a repetition is a request again, and is
+    /// to be passed on again.
+    pub fn pass_on<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket) {
+        self.answers.release(ticket);
+        self.end_ticket(cx, ticket, None);
+    }
+
     fn end_ticket<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket, failure: Option<String>) {
         if let Some(context) = ticket.trace {
             let mut span = Span::new(context, ticket.parent, ticket.label, SpanKind::Server, (ticket.received, cx.now))
