@@ -25,8 +25,8 @@ mod streams;
 mod tasks;
 mod tls;
 
-pub use handle::{Gone, Handle};
-pub use receive::PacketPath;
+pub use handle::{Gone, Handle, WeakHandle};
+pub use receive::{PacketPath, Upward};
 
 use crate::host::Host;
 use crate::supervise::End;

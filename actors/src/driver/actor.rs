@@ -4,7 +4,7 @@ use super::alarm::{Alarm, Rung};
 use super::door::{Arrived, Door};
 use super::effects::Service;
 use super::journal::Journal;
-use super::receive::Reception;
+use super::receive::{Reception, Upward};
 use super::streams::{self, Accepted};
 use super::tasks::{TaskPanicked, Tasks};
 use super::tls::{self, Asked, TooMany};
@@ -154,6 +154,9 @@ impl<M: Driven> Driver<M> {
         let (journal, writer) = Journal::new(Arc::clone(&self.blueprint.store));
         // Not among the tasks that end with this life: what is queued must reach the store.
         self.journal = Some(actix::spawn(guarded(writer, self.report_panic(context))));
+        if let Some(path) = &self.blueprint.packet_path {
+            path.attach(Upward::new(door.clone()));
+        }
         let reception = Reception {
             entity: Arc::clone(&self.blueprint.name),
             port: Arc::clone(&self.blueprint.signalling),

@@ -4,7 +4,7 @@ use super::Driven;
 use super::actor::{Ask, Driver, Restart, Stop};
 use crate::supervise::End;
 use actix::Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 
@@ -19,6 +19,24 @@ pub struct Gone(#[source] pub End);
 /// Reaches a running entity. Clones reach the same one; when the last is dropped, the entity stops.
 pub struct Handle<M: Driven> {
     inner: Arc<Inner<M>>,
+}
+
+/// Reaches an entity as long as somebody else keeps it alive.
+pub struct WeakHandle<M: Driven> {
+    inner: Weak<Inner<M>>,
+}
+
+impl<M: Driven> Clone for WeakHandle<M> {
+    fn clone(&self) -> Self {
+        Self { inner: Weak::clone(&self.inner) }
+    }
+}
+
+impl<M: Driven> WeakHandle<M> {
+    /// The handle, if the entity is still wanted.
+    pub fn upgrade(&self) -> Option<Handle<M>> {
+        self.inner.upgrade().map(|inner| Handle { inner })
+    }
 }
 
 struct Inner<M: Driven> {
@@ -41,6 +59,11 @@ impl<M: Driven> Handle<M> {
         }
         self.inner.address.do_send(Ask { command, _credit: credit });
         Ok(())
+    }
+
+    /// A handle that does not keep the entity alive.
+    pub fn downgrade(&self) -> WeakHandle<M> {
+        WeakHandle { inner: Arc::downgrade(&self.inner) }
     }
 
     /// Starts the entity anew from its store, as after a crash: everything that is not stored is lost.

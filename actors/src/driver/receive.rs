@@ -19,8 +19,28 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 
 /// Where datagrams that are not signalling go: a node's tunnels or an RS's relay table. Called by the receive task itself.
 pub trait PacketPath: Send + Sync {
-    /// Takes an ESP datagram. What it returns is for the machine (control inside a tunnel, a notice).
-    fn receive(&self, now: Instant, received: Received, port: &dyn UdpPort) -> Option<Input>;
+    /// A life of the machine begins; what is for it goes up there from now on.
+    fn attach(&self, up: Upward);
+
+    /// Takes an ESP datagram.
+    fn receive(&self, now: Instant, received: Received, port: &dyn UdpPort);
+}
+
+/// The way from the packet path up to the machine, for events only: control inside a tunnel, notices.
+#[derive(Clone)]
+pub struct Upward {
+    door: Door,
+}
+
+impl Upward {
+    pub(super) fn new(door: Door) -> Self {
+        Self { door }
+    }
+
+    /// Tells the machine; `false` if too much waits already and it was dropped.
+    pub fn tell(&self, input: Input) -> bool {
+        self.door.try_enter(input).is_ok()
+    }
 }
 
 /// The receive task of one signalling port.
@@ -64,13 +84,7 @@ impl Reception {
                 }
             }
             Datagram::Esp(_) => match &self.path {
-                Some(path) => {
-                    if let Some(input) = path.receive(self.clock.now(), received, &*self.port)
-                        && self.door.try_enter(input).is_err()
-                    {
-                        self.count("signalling.overload");
-                    }
-                }
+                Some(path) => path.receive(self.clock.now(), received, &*self.port),
                 None => self.count("esp.unexpected"),
             },
             Datagram::Malformed => self.count("datagram.malformed"),

@@ -1,11 +1,11 @@
 //! The driver between an ideal network and a machine that repeats what it hears.
 
 mod parrot;
-mod switch;
 mod trust;
 
 use super::*;
 use crate::host::HostParts;
+use crate::ideal_network::{Switch, SwitchedNet};
 use crate::supervise::{PanicPolicy, RestartPolicy};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,7 +23,6 @@ use parrot::{Command, Parrot, Seen};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
-use switch::{Switch, SwitchedNet};
 use tokio::sync::mpsc;
 use trust::Trust;
 

@@ -1,4 +1,4 @@
-//! An ideal network for the driver's tests: every host hears every other at once, and nothing is lost.
+//! An ideal network for tests of this crate: every host hears every other at once, and nothing is lost.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -23,20 +23,20 @@ type Incoming = mpsc::UnboundedSender<Box<dyn ByteStream>>;
 
 /// What connects the hosts.
 #[derive(Clone, Default)]
-pub(super) struct Switch {
+pub(crate) struct Switch {
     udp: Arc<Mutex<BTreeMap<SocketAddr, Weak<Mutex<Queue>>>>>,
     tcp: Arc<Mutex<BTreeMap<SocketAddr, Incoming>>>,
 }
 
 impl Switch {
-    pub(super) fn host(&self, address: &str) -> Arc<SwitchedNet> {
+    pub(crate) fn host(&self, address: &str) -> Arc<SwitchedNet> {
         let address = address.parse().expect("a test knows its addresses");
         Arc::new(SwitchedNet { switch: self.clone(), addresses: watch::Sender::new((0, vec![address])) })
     }
 }
 
 /// The network of one host.
-pub(super) struct SwitchedNet {
+pub(crate) struct SwitchedNet {
     switch: Switch,
     addresses: watch::Sender<(u64, Vec<IpAddr>)>,
 }
@@ -47,7 +47,7 @@ impl SwitchedNet {
     }
 
     /// Gives the host further addresses, or the same again.
-    pub(super) fn set_addresses(&self, addresses: Vec<IpAddr>) {
+    pub(crate) fn set_addresses(&self, addresses: Vec<IpAddr>) {
         self.addresses.send_modify(|(count, now)| {
             *count += 1;
             *now = addresses;
