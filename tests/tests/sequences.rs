@@ -122,3 +122,21 @@ fn every_combination_of_what_concerns_a_direct_tunnel_works() {
         assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{choices:?}: {told:?} {:?}", bench.counters);
     }
 }
+
+/// Bob, who is reachable, starts: Alice is directed first and sends; her Tunnel Request overtakes Bob's Route Direction.
+#[test]
+fn a_tunnel_request_that_overtakes_its_direction_costs_no_retransmission() {
+    let mut bench = two_nodes(6, &Choices::default());
+    bench.run_for(Duration::from_secs(1));
+    connect(&mut bench, "bob.u2.example", "alice.u1.example", 1);
+    let started = bench.now;
+    bench.run_for(Duration::from_secs(1));
+    assert_connected(&mut bench, "bob.u2.example", 1);
+    assert_eq!(bench.counters.get("signalling.retransmitted"), None, "{:?}", bench.counters);
+    assert_eq!(bench.counters.get("node.early_tunnel_request"), Some(&1));
+    let bob = bench.at::<Node>("bob.u2.example");
+    let connected = bob.events.iter().find(|(_, event)| matches!(event, NodeEvent::Connected { .. }));
+    // DNS 20, Key Sharing 40, then eight steps of 10: request, information asked and told, direction down to Alice in two,
+    // acknowledgement back in two, direction to Bob.
+    assert_eq!(connected.map(|(at, _)| at.since(started)), Some(Duration::from_millis(20 + 40 + 80)));
+}

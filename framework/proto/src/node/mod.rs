@@ -10,10 +10,12 @@
 //! | [`registration`] | where the node is, and staying reachable there |
 //! | [`notification`] | the connection to the Notification Server |
 //! | [`peers`] | which peers are none, building, built; who waits |
+//! | [`early`] | Tunnel Requests that overtake their direction |
 //! | [`negotiation`] | one negotiation of a tunnel, from Route Direction to Tunnel Response |
 //! | [`upkeep`] | idle tunnels, NAT mappings, new keys |
 
 mod config;
+mod early;
 mod event;
 mod login;
 mod negotiation;
@@ -32,10 +34,12 @@ use crate::machine::{CallId, Context, Input, LookupFailure, Machine, PacketNotic
 use crate::packet::TunnelTable;
 use crate::time::Instant;
 use crate::tls::{TlsClient, TlsOutcome};
+use bytes::Bytes;
+use early::EarlyRequests;
 use login::Login;
 use negotiation::Negotiating;
 use notification::NotificationConnection;
-use ntmobile_wire::datagram;
+use ntmobile_wire::datagram::{self, Header};
 use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
 use ntmobile_wire::message::{Message, Refusal, RefusalCode};
@@ -48,6 +52,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 type Cx<'a> = Context<'a, NodeEvent>;
+
+/// The type of *Tunnel Request* on the wire.
+const TUNNEL_REQUEST: u8 = 65;
 
 /// What a request under a named key was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +132,7 @@ pub struct Node {
     /// Tunnels that a newer one has replaced and through which packets may still come.
     retiring: BTreeMap<u32, Built>,
     negotiations: BTreeMap<Negotiation, Negotiating>,
+    early: EarlyRequests,
 }
 
 impl Node {
@@ -155,6 +163,7 @@ impl Node {
             defaults: BTreeMap::new(),
             retiring: BTreeMap::new(),
             negotiations: BTreeMap::new(),
+            early: EarlyRequests::default(),
         }
     }
 
@@ -251,11 +260,18 @@ impl Node {
         }
     }
 
-    fn datagram(&mut self, cx: &mut Cx<'_>, from: SocketAddr, bytes: &[u8]) {
-        if let Ok((_, message)) = datagram::decode_source_unknown(bytes) {
+    fn datagram(&mut self, cx: &mut Cx<'_>, from: SocketAddr, bytes: Bytes) {
+        if let Ok((_, message)) = datagram::decode_source_unknown(&bytes) {
             return self.source_unknown(cx, from, message.spi);
         }
-        match self.endpoint.receive(cx, Path::Datagram(from), bytes) {
+        if let Ok(header) = Header::parse(&bytes)
+            && header.kind == TUNNEL_REQUEST
+            && self.endpoint.association(header.key_id).is_none()
+        {
+            cx.count("node.early_tunnel_request");
+            return self.early.keep(cx.now, header.key_id, from, bytes);
+        }
+        match self.endpoint.receive(cx, Path::Datagram(from), &bytes) {
             Some(Arrival::Request { ticket, message }) => self.requested(cx, ticket, message),
             Some(Arrival::Answer { tag, message, path }) => self.answered(cx, tag, message, path),
             _ => {}
@@ -275,7 +291,7 @@ impl Machine for Node {
                 self.restore_login(cx, &records);
             }
             Input::AddressesChanged { addresses } => self.addresses_changed(cx, addresses),
-            Input::Datagram { from, bytes } => self.datagram(cx, from, &bytes),
+            Input::Datagram { from, bytes } => self.datagram(cx, from, bytes),
             Input::TunnelControl { peer, bytes } => self.controlled(cx, &peer, &bytes),
             Input::PacketPath(PacketNotice::Proved { peer }) => self.tunnel_proved(cx, &peer),
             Input::PacketPath(notice) => self.packet_notice(cx, &notice),

@@ -78,8 +78,14 @@ impl Node {
             trace: trace.or(building_trace),
         };
         self.hold_negotiation_keys(&negotiating);
+        let keys = [negotiating.direction.k_tun.as_ref().map(|key| key.id), Some(negotiating.direction.k_tmp.id)];
         self.negotiations.insert(negotiation, negotiating);
         self.open_route(cx, negotiation);
+        for key in keys.into_iter().flatten() {
+            for (from, bytes) in self.early.take(cx.now, key) {
+                self.datagram(cx, from, bytes);
+            }
+        }
     }
 
     /// Whether a direction can be followed; gives the peer's public key where one is used.
