@@ -325,6 +325,9 @@ handles!(AddressesMayHaveChanged, driver, _change, _context, {
     let addresses = driver.host.net().addresses();
     if addresses != driver.addresses {
         driver.addresses.clone_from(&addresses);
+        if let Some(tls) = &driver.blueprint.tls {
+            tls.network_changed();
+        }
         driver.step(|machine, context| machine.handle(context, Input::AddressesChanged { addresses }));
     }
 });

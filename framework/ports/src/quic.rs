@@ -158,6 +158,10 @@ impl Tls for TlsEndpoint {
         Box::pin(async move { client.call(&server, addresses, frame, mutual).await })
     }
 
+    fn network_changed(&self) {
+        Self::network_changed(self);
+    }
+
     fn request(&self) -> BoxFuture<'_, Option<TlsRequest>> {
         Box::pin(self.next_request())
     }

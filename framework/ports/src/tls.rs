@@ -33,6 +33,9 @@ pub trait Tls: Send + Sync {
         mutual: bool,
     ) -> BoxFuture<'static, Result<Bytes, TlsFailure>>;
 
+    /// The host has moved: connections that stand lead nowhere any more.
+    fn network_changed(&self);
+
     /// Waits for the next request of a client; `None` when the port is closed. One task at a time.
     fn request(&self) -> BoxFuture<'_, Option<TlsRequest>>;
 }

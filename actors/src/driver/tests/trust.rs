@@ -49,6 +49,8 @@ impl Tls for TrustedEnd {
         })
     }
 
+    fn network_changed(&self) {}
+
     fn request(&self) -> BoxFuture<'_, Option<TlsRequest>> {
         Box::pin(async { self.incoming.lock().await.recv().await })
     }
