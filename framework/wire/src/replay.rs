@@ -2,9 +2,6 @@
 //!
 //! A ring of 64-bit words as in RFC 6479: moving forward clears whole words instead of shifting the window.
 
-/// The window of signalling, per key and session of the sender: at least 960 numbers behind the highest.
-pub type SignallingWindow = ReplayWindow<16>;
-
 /// The window of ESP: at least 16,384 numbers behind the highest, because a switch from a relay to a direct path reorders
 /// a bandwidth-delay product.
 pub type EspWindow = ReplayWindow<257>;

@@ -92,19 +92,19 @@ fn datagrams() {
 #[test]
 fn subkeys() {
     let secret = Secret::from_bytes(SECRET);
-    let kinds = [
-        (KeyKind::Ntmdc, "signalling K_ntmdc", [Role::Node, Role::Dc]),
-        (KeyKind::Dcns, "signalling K_dcns", [Role::Dc, Role::Ns]),
-        (KeyKind::Dcdc, "signalling K_dcdc", [Role::Requester, Role::Responder]),
-        (KeyKind::Dcrs, "signalling K_dcrs", [Role::Dc, Role::Rs]),
-        (KeyKind::Ntmns, "signalling K_ntmns", [Role::Node, Role::Ns]),
-        (KeyKind::Tun, "signalling K_tun", [Role::Mn, Role::Cn]),
-        (KeyKind::Tmp, "signalling K_tmp", [Role::Mn, Role::Cn]),
-        (KeyKind::Mncn, "signalling K_mncn", [Role::Mn, Role::Cn]),
+    let kinds: [(KeyKind, &str, &[Role]); 8] = [
+        (KeyKind::Ntmdc, "signalling K_ntmdc", &[Role::Node, Role::Dc]),
+        (KeyKind::Dcns, "signalling K_dcns", &[Role::Dc, Role::Ns]),
+        (KeyKind::Dcdc, "signalling K_dcdc", &[Role::Requester, Role::Responder]),
+        (KeyKind::Dcrs, "signalling K_dcrs", &[Role::Dc, Role::Rs]),
+        (KeyKind::Ntmns, "signalling K_ntmns", &[Role::Node, Role::Ns]),
+        (KeyKind::Tun, "signalling K_tun", &[Role::Mn, Role::Cn, Role::Rs]),
+        (KeyKind::Tmp, "signalling K_tmp", &[Role::Mn, Role::Cn]),
+        (KeyKind::Mncn, "signalling K_mncn", &[Role::Mn, Role::Cn]),
     ];
     let mut vectors = Vec::new();
     for (kind, label, roles) in kinds {
-        for role in roles {
+        for &role in roles {
             let key = derive(&SECRET, label, &[&[role as u8][..], &SESSION.0.to_be_bytes()].concat(), 16);
             let subkey = Subkey::derive(&secret, Purpose::Signalling(kind), role, SESSION);
             let message = &messages()[0];
