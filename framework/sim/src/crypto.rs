@@ -59,3 +59,49 @@ impl SecureRandom for Place {
         fill(self.number, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Simulation;
+
+    #[test]
+    fn the_seeded_provider_draws_within_its_run_only() {
+        let draw = |simulation: &mut Simulation| {
+            let CryptoChoice::Injected { provider, .. } = simulation.world().tls_crypto("end") else {
+                panic!("the world injects its own")
+            };
+            let mut outside = [0; 32];
+            assert!(provider.secure_random.fill(&mut outside).is_err());
+            assert!(provider.kx_groups[0].start().is_err());
+            simulation
+                .run(async move {
+                    let mut inside = [0; 32];
+                    provider.secure_random.fill(&mut inside).unwrap();
+                    (inside, provider.kx_groups[0].start().unwrap().pub_key().to_vec())
+                })
+                .unwrap()
+        };
+        assert_eq!(draw(&mut Simulation::new(1)), draw(&mut Simulation::new(1)));
+        assert_ne!(draw(&mut Simulation::new(1)), draw(&mut Simulation::new(2)));
+    }
+
+    #[test]
+    fn two_ends_agree_on_a_secret_and_a_broken_share_is_refused() {
+        let mut simulation = Simulation::new(1);
+        let CryptoChoice::Injected { provider, .. } = simulation.world().tls_crypto("end") else {
+            panic!("the world injects its own")
+        };
+        simulation
+            .run(async move {
+                let group = provider.kx_groups[0];
+                let (one, two) = (group.start().unwrap(), group.start().unwrap());
+                let (one_public, two_public) = (one.pub_key().to_vec(), two.pub_key().to_vec());
+                let secrets = (one.complete(&two_public).unwrap(), two.complete(&one_public).unwrap());
+                assert_eq!(secrets.0.secret_bytes(), secrets.1.secret_bytes());
+                assert!(group.start().unwrap().complete(&[0; 32]).is_err(), "a point of small order");
+                assert!(group.start().unwrap().complete(&[1; 5]).is_err());
+            })
+            .unwrap();
+    }
+}

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ntmobile_ports::certificate::{Identity, NetworkAuthority};
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Net, NetError, Received, UdpPort};
-use ntmobile_ports::quic::{TlsEndpoint, TlsOptions};
+use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_proto::time::{Instant, UnixTime};
 use ntmobile_sim::network::{LinkRecord, NodeKind};
@@ -87,13 +87,22 @@ impl Scene {
     }
 
     fn end_with(&self, host: usize, identity: Option<Identity>, options: TlsOptions) -> Arc<TlsEndpoint> {
+        self.end_drawing(host, identity, options, self.world.tls_crypto(&format!("host {host}")))
+    }
+
+    fn end_drawing(
+        &self,
+        host: usize,
+        identity: Option<Identity>,
+        options: TlsOptions,
+        crypto: CryptoChoice,
+    ) -> Arc<TlsEndpoint> {
         let port = if identity.is_some() && options.serve { PORT } else { 0 };
         let udp = Arc::new(Recorded {
             port: self.hosts[host].bind_udp(port).unwrap(),
             world: self.world.clone(),
             wire: self.wire.clone(),
         });
-        let crypto = self.world.tls_crypto(&format!("host {host}"));
         let clock = Arc::new(self.world.clock());
         let trust = self.authority.trust().unwrap();
         Arc::new(TlsEndpoint::new(udp, clock, identity, trust, crypto, options).unwrap())
@@ -281,6 +290,38 @@ fn clients_beyond_the_bound_are_refused_and_places_come_back() {
         // The first one's connection is gone; its next call finds that out without losing it.
         scene.world.clock().sleep(Duration::from_secs(4)).await;
         ask(&clients[0], "dc.example", addresses, false).await.unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_falls_silent_in_its_handshake_loses_its_place() {
+    let options = TlsOptions { max_connections: 1, ..TlsOptions::default() };
+    run(3, move |scene| async move {
+        let server = scene.end_with(0, Some(scene.identity("dc.example")), options);
+        echo(&server);
+        let addresses = scene.addresses(0);
+        let (silent, patient) = (scene.end(1, None), scene.end(2, None));
+        let gone = tokio::spawn(async move { ask(&silent, "dc.example", addresses, false).await });
+        scene.world.clock().sleep(FLIGHT / 2).await;
+        scene.hosts[1].crash();
+        scene.world.clock().sleep(Duration::from_secs(1)).await;
+        assert_eq!(ask(&patient, "dc.example", addresses, false).await, Err(TlsFailure::Broken));
+        scene.world.clock().sleep(Duration::from_secs(5)).await;
+        ask(&patient, "dc.example", addresses, false).await.unwrap();
+        assert!(gone.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn the_system_s_own_cryptography_takes_as_many_flights() {
+    run(2, |scene| async move {
+        let options = TlsOptions::default();
+        let identity = Some(scene.identity("dc.example"));
+        let server = scene.end_drawing(0, identity, options, CryptoChoice::System);
+        echo(&server);
+        let client = scene.end_drawing(1, None, options, CryptoChoice::System);
+        assert_eq!(ask(&client, "dc.example", scene.addresses(0), false).await.unwrap(), "nobody:hello");
+        assert_eq!(scene.world.now() - Instant::ORIGIN, FLIGHT * 4);
     });
 }
 

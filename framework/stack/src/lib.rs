@@ -4,10 +4,10 @@
 //! with; what arrives is handed to [`Stack::inject`]; what waits, waits on the clock port. So the same stack carries the
 //! TCP of simulated hosts under virtual time and the virtual sockets of a node, whose carrier is the tunnel.
 //!
-//! - UDP and ICMP are handled here, packet by packet ([`udp`], [`packet`]).
+//! - UDP and ICMP are handled here, packet by packet (`udp`, `packet`).
 //! - TCP is smoltcp's. Each connection has an interface of its own behind the stack's table of connections, since an
-//!   interface walks all its sockets for every packet ([`connection`]). Backlog, port numbers, resets for unknown
-//!   segments, path MTU and what becomes of a connection whose stream was dropped are the stack's ([`tcp`]).
+//!   interface walks all its sockets for every packet (`connection`). Backlog, port numbers, resets for unknown
+//!   segments, path MTU and what becomes of a connection whose stream was dropped are the stack's (`tcp`).
 //!
 //! smoltcp recovers from loss without selective acknowledgements: under heavy loss a transfer completes, slowly.
 
