@@ -200,6 +200,8 @@ pub struct Bench {
     pub counters: BTreeMap<&'static str, u64>,
     /// Every datagram that left.
     pub crossed: Vec<Crossed>,
+    /// Every frame that a TLS leg carried, as its two ends saw it.
+    pub tls_frames: Vec<Crossed>,
     /// Credentials that are right: account and password.
     pub passwords: BTreeMap<String, String>,
     dice: Dice,
@@ -223,6 +225,7 @@ impl Bench {
             spans: Vec::new(),
             counters: BTreeMap::new(),
             crossed: Vec::new(),
+            tls_frames: Vec::new(),
             passwords: BTreeMap::new(),
             dice: Dice(seed),
             places: BTreeMap::new(),
@@ -364,6 +367,8 @@ impl Bench {
                 }
                 Effect::TlsAnswer { request, frame } => {
                     if let Some(PendingTls { caller, call }) = self.tls.remove(&request) {
+                        let (at, from, to) = (self.now, who.clone(), caller.clone());
+                        self.tls_frames.push(Crossed { at, from, to, bytes: frame.clone() });
                         self.input(&caller, Input::TlsAnswered { call, result: Ok(frame) }, self.delay);
                     }
                 }
@@ -478,6 +483,8 @@ impl Bench {
         let place = &self.places[who];
         let from = SocketAddr::new(place.outside.unwrap_or(place.addresses[0]), 50_000);
         let certificate = mutual.then(|| PeerCertificate { name: who.clone(), fingerprint: [7; 32] });
+        let (at, from_name, to) = (self.now, who.clone(), server.clone());
+        self.tls_frames.push(Crossed { at, from: from_name, to, bytes: frame.clone() });
         // One round trip of handshake, then the request.
         self.input(&server, Input::TlsRequest { request, from, certificate, frame }, 3 * self.delay);
     }

@@ -5,6 +5,8 @@ use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
 use ntmobile_proto::direction_coordinator::{DirectionCoordinator, DirectionCoordinatorConfig, OwnServer};
 use ntmobile_proto::node::{Node, NodeCommand, NodeConfig, NodeEvent};
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
+use ntmobile_proto::packet::Relayed;
+use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
 use ntmobile_strategies::registry::{Choices, Kind, Registry};
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::ApplicationId;
@@ -43,6 +45,13 @@ pub fn network(seed: u64, choices: &Choices) -> Bench {
             tls: relay_at.tls,
             notification: DualStack::default(),
         }];
+        let machine = RelayServer::new(RelayServerConfig::new(name(relay)), bench.entropy());
+        let table = machine.table();
+        bench.place(relay, machine, &[relay_address], None);
+        bench.forward_esp(relay, move |now, from, packet| match table.relay(now, from, &packet) {
+            Relayed::To(to) => Some((to, packet)),
+            _ => None,
+        });
         let (notifier, notifier_address) = NOTIFIERS[index];
         let notifier_at = server(notifier, notifier_address);
         config.notification_servers = vec![OwnServer {

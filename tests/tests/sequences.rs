@@ -2,7 +2,7 @@
 
 use ntmobile_proto::node::{Node, NodeEvent};
 use ntmobile_strategies::registry::{Choices, Kind};
-use ntmobile_tests::bench::Bench;
+use ntmobile_tests::bench::{Bench, Trouble};
 use ntmobile_tests::network::{connect, every_choice, join, joined, network, outcome};
 use std::time::Duration;
 
@@ -41,6 +41,19 @@ fn two_nodes_join_and_talk_directly_from_either_end() {
         assert_eq!((tables[0].len(), tables[1].len()), (1, 1));
         assert_eq!(tables[0][0].settings().spi_in, tables[1][0].settings().spi_out);
         assert_eq!(tables[0][0].settings().spi_out, tables[1][0].settings().spi_in);
+    }
+}
+
+#[test]
+fn every_sequence_completes_when_a_third_is_lost_and_much_is_repeated_and_overtaken() {
+    for seed in 0..40 {
+        let mut bench = two_nodes(seed, &Choices::default());
+        bench.trouble = Trouble { loss: 0.3, duplication: 0.2, reordering: 0.2 };
+        bench.run_for(Duration::from_secs(120));
+        assert_joined(&mut bench);
+        connect(&mut bench, "alice.u1.example", "bob.u2.example", 1);
+        bench.run_for(Duration::from_secs(120));
+        assert_connected(&mut bench, "alice.u1.example", 1);
     }
 }
 

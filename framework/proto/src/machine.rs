@@ -8,6 +8,7 @@ use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::message::Credential;
 use ntmobile_wire::name::{Account, Fqdn};
 use ntmobile_wire::trace_context::TraceContext;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// Ties the outcome of an effect to the effect.
@@ -104,8 +105,8 @@ pub enum Verdict {
     Failed,
 }
 
-/// One write to the durable store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One write to the durable store. What is written may be secret: only the table is shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Write {
     /// The kind of record.
     pub table: &'static str,
@@ -115,8 +116,8 @@ pub struct Write {
     pub value: Option<Bytes>,
 }
 
-/// One record that the store held when the entity started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One record that the store held when the entity started. It may be secret: only the table is shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// The kind of record.
     pub table: String,
@@ -127,7 +128,7 @@ pub struct Record {
 }
 
 /// What arrives at a machine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Input {
     /// The first input of all: what the store holds, and the addresses and signalling port the host has.
     Started {
@@ -242,7 +243,7 @@ pub enum PacketNotice {
 }
 
 /// What a machine wants done. Carried out in order.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Effect<E> {
     /// Send a datagram from the signalling socket.
     Transmit {
@@ -323,6 +324,62 @@ pub enum Effect<E> {
     Count(&'static str),
     /// Tell whoever uses the entity.
     Event(E),
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Write")
+            .field("table", &self.table)
+            .field("deletes", &self.value.is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+/// Frames and stored records carry keys, so an input shows no more than its kind.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started { .. } => "Started",
+            Self::AddressesChanged { .. } => "AddressesChanged",
+            Self::Datagram { .. } => "Datagram",
+            Self::TunnelControl { .. } => "TunnelControl",
+            Self::PacketPath(_) => "PacketPath",
+            Self::TlsRequest { .. } => "TlsRequest",
+            Self::TlsAnswered { .. } => "TlsAnswered",
+            Self::Resolved { .. } => "Resolved",
+            Self::Persisted { .. } => "Persisted",
+            Self::Verified { .. } => "Verified",
+            Self::StreamOpened { .. } => "StreamOpened",
+            Self::StreamReceived { .. } => "StreamReceived",
+            Self::StreamClosed { .. } => "StreamClosed",
+        })
+    }
+}
+
+/// Frames and writes carry keys, so an effect shows no more than its kind.
+impl<E> fmt::Debug for Effect<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transmit { .. } => "Transmit",
+            Self::TlsCall { .. } => "TlsCall",
+            Self::TlsAnswer { .. } => "TlsAnswer",
+            Self::Resolve { .. } => "Resolve",
+            Self::Persist { .. } => "Persist",
+            Self::Verify { .. } => "Verify",
+            Self::StreamConnect { .. } => "StreamConnect",
+            Self::StreamSend { .. } => "StreamSend",
+            Self::StreamClose { .. } => "StreamClose",
+            Self::Span(_) => "Span",
+            Self::Count(_) => "Count",
+            Self::Event(_) => "Event",
+        })
+    }
 }
 
 /// Everything a machine may use while it handles one input.
