@@ -33,7 +33,7 @@ pub enum DirectionReason {
 
 numbered!(DirectionReason { 1 NewTunnel, 2 Handover, 3 DirectFailed });
 
-/// *Direction Request*: MN → DC_MN under K_ntmdc. The Route Direction to MN completes it, or a [`Refusal`].
+/// *Direction Request*: MN → DC_MN under K_ntmdc. The Route Direction to MN completes it, or a [`Refusal`](super::Refusal).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectionRequest {
     /// FQDN_CN.
@@ -233,7 +233,8 @@ pub struct RouteDirection {
     pub k_tun: Option<NamedKey>,
     /// K_tmp; never shown to an RS.
     pub k_tmp: NamedKey,
-    /// The other end's public key, where one is used and known already.
+    /// The other end's public key, where one is used and known already. The voucher names `peer`: with a fourth name of
+    /// full length the message would not fit a datagram.
     pub peer_public_key: Option<PublicKeyOffer>,
     /// SPI of packets towards this end.
     pub spi_in: Spi,
@@ -266,8 +267,8 @@ positional!(RouteDirection {
     idle_s
 });
 
-/// *Route Direction Acknowledge*: the end → its DC under K_ntmdc, and DC_CN → DC_MN under K_dcdc ([004]: Route Direction
-/// Response, CN was woken).
+/// *Route Direction Acknowledge*: the end → its DC under K_ntmdc, and DC_CN → DC_MN under K_dcdc. The smartphone paper
+/// calls it Route Direction Response: CN was woken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteDirectionAcknowledge {
     /// The negotiation.

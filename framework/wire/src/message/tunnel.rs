@@ -48,7 +48,7 @@ pub struct HolePunching {
 
 positional!(HolePunching { negotiation, spi_in });
 
-/// *Tunnel Request*: end → end, or end → RS, under K_tun or K_tmp by [`TunnelProtection`].
+/// *Tunnel Request*: end → end, or end → RS, under K_tun or K_tmp by [`TunnelProtection`](super::TunnelProtection).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelRequest {
     /// The negotiation.
