@@ -1,0 +1,7 @@
+//! The entities as actors in a whole simulated network, with real DNS, TLS and TCP.
+
+mod garbage;
+mod moving;
+mod restarting;
+mod scene;
+mod talking;
