@@ -3,13 +3,19 @@
 use crate::read::{RecordedSpan, Recording};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name of the span that a conversation starts with.
+/// The name of the span in which a node sets out to reach another.
 pub const CONVERSATION: &str = "Conversation";
+
+/// The name of the span in which a node that has moved takes a conversation along. It is part of the conversation's trace.
+pub const HANDOVER: &str = "Handover";
+
+/// The name of the step in which a DC decides which way packets go.
+pub const PATH_DECISION: &str = "Path Decision";
 
 /// Why a conversation was signalled, from its `ntm.reason`.
 pub const NEW_TUNNEL: &str = "new-tunnel";
 
-/// All spans of one trace.
+/// All spans of one trace, or of one chapter of it: its beginning, or a handover.
 #[derive(Clone, Debug)]
 pub struct Trace<'a> {
     /// By start, then end; never empty.
@@ -40,12 +46,44 @@ impl<'a> Trace<'a> {
         let root = parentless.or_else(orphan).unwrap_or(0);
         Self { spans, root }
     }
+
+    /// Its chapters: what each conversation's or handover's span has led to, up to the next. What no such span has led to
+    /// belongs to the chapter of the root.
+    fn chapters(self) -> Vec<Self> {
+        let by_identifier: BTreeMap<[u8; 8], &RecordedSpan> =
+            self.spans.iter().map(|span| (span.context.span, *span)).collect();
+        let opens = |span: &RecordedSpan| matches!(&*span.name, CONVERSATION | HANDOVER);
+        let root = self.root();
+        let opener = |span: &'a RecordedSpan| {
+            let mut current = span;
+            // Identifiers that were drawn twice could make a circle: no chain is longer than the trace.
+            for _ in 0..by_identifier.len() {
+                if opens(current) {
+                    break;
+                }
+                match current.parent.and_then(|parent| by_identifier.get(&parent)) {
+                    Some(parent) => current = parent,
+                    None => return root.context.span,
+                }
+            }
+            current.context.span
+        };
+        let mut chapters: BTreeMap<[u8; 8], Vec<&'a RecordedSpan>> = BTreeMap::new();
+        for span in &self.spans {
+            chapters.entry(opener(span)).or_default().push(span);
+        }
+        let chapter = |(opener, spans): ([u8; 8], Vec<&'a RecordedSpan>)| {
+            let root = spans.iter().position(|span| span.context.span == opener).unwrap_or(0);
+            Self { spans, root }
+        };
+        chapters.into_iter().map(chapter).collect()
+    }
 }
 
-/// A trace in which one node set out to reach another.
+/// A chapter in which one node set out to reach another, or took the conversation along to another network.
 #[derive(Clone, Debug)]
 pub struct Conversation<'a> {
-    /// Its spans.
+    /// Its spans, without those of the trace's other chapters.
     pub trace: Trace<'a>,
     /// The node that set out.
     pub node: &'a str,
@@ -67,12 +105,15 @@ impl Recording {
         traces
     }
 
-    /// All conversations in order of their beginning.
+    /// All conversations and handovers in order of their beginning.
     pub fn conversations(&self) -> Vec<Conversation<'_>> {
-        self.traces().into_iter().filter_map(Conversation::of).collect()
+        let chapters = self.traces().into_iter().flat_map(Trace::chapters);
+        let mut conversations: Vec<_> = chapters.filter_map(Conversation::of).collect();
+        conversations.sort_by_key(|conversation| conversation.trace.start());
+        conversations
     }
 
-    /// The conversations between two nodes, whichever of them set out, in order of their beginning. A name stands for
+    /// The conversations and handovers between two nodes, whichever of them set out, in order of their beginning. A name stands for
     /// every node whose name is it or begins with it and a dot: `alice` for `alice.u1.example`.
     pub fn conversations_between(&self, one: &str, other: &str) -> Vec<Conversation<'_>> {
         let between = |conversation: &Conversation<'_>| {
@@ -92,13 +133,28 @@ impl Recording {
 impl<'a> Conversation<'a> {
     fn of(trace: Trace<'a>) -> Option<Self> {
         let root = trace.root();
-        if &*root.name != CONVERSATION {
+        if !matches!(&*root.name, CONVERSATION | HANDOVER) {
             return None;
         }
         let node = root.text("ntm.node").unwrap_or(&root.entity);
         let peer = root.text("ntm.peer")?;
         let reason = root.text("ntm.reason").unwrap_or(NEW_TUNNEL);
         Some(Self { node, peer, reason, trace })
+    }
+
+    /// Which way its packets went in the end, such as `direct` or `through rs1.u1.example`.
+    pub fn route(&self) -> Option<&'a str> {
+        self.trace.root().text("ntm.route").or_else(|| self.decision()?.text("ntm.route"))
+    }
+
+    /// Why they went that way, in the words of the DC that decided it.
+    pub fn because(&self) -> Option<&'a str> {
+        self.decision()?.text("ntm.because")
+    }
+
+    /// The last decision is the one that counts: a direct path may have failed before.
+    fn decision(&self) -> Option<&'a RecordedSpan> {
+        self.trace.spans.iter().rev().find(|span| &*span.name == PATH_DECISION).copied()
     }
 }
 
@@ -183,5 +239,44 @@ mod tests {
         assert_eq!(starts("alice", "carol"), [0; 0]);
         assert_eq!(starts("", "bob"), [0; 0]);
         assert_eq!(recording.conversations().len(), 3);
+    }
+
+    #[test]
+    fn a_handover_is_a_chapter_of_its_own() {
+        let mut handover = conversation(1, "bob.u2.example", "alice.u1.example", 60);
+        handover.name = HANDOVER.into();
+        handover.context.span = [20; 8];
+        handover.parent = Some([3; 8]);
+        handover.attributes.push(("ntm.reason".into(), "handover".into()));
+        let mut decision = span(1, 21, Some(20), PATH_DECISION, 61);
+        decision.attributes.push(("ntm.because".into(), "one end can be reached".into()));
+        decision.attributes.push(("ntm.route".into(), "direct".into()));
+        let recording = recording(vec![
+            conversation(1, "alice.u1.example", "bob.u2.example", 10),
+            span(1, 3, Some(1), "Route Direction", 11),
+            span(1, 4, Some(99), "of a cause that was cut off", 12),
+            handover,
+            decision,
+        ]);
+        let conversations = recording.conversations();
+        let found: Vec<_> = conversations
+            .iter()
+            .map(|found| (found.node, found.reason, found.trace.start(), found.trace.spans().len()))
+            .collect();
+        assert_eq!(found, [("alice.u1.example", NEW_TUNNEL, 10, 3), ("bob.u2.example", "handover", 60, 2)]);
+        assert_eq!(conversations[1].because(), Some("one end can be reached"));
+        assert_eq!(conversations[1].route(), Some("direct"));
+        assert_eq!(conversations[0].because(), None);
+        assert_eq!(recording.traces().len(), 1, "it is still one trace");
+    }
+
+    #[test]
+    fn a_circle_of_causes_ends() {
+        let recording = recording(vec![
+            conversation(1, "alice.u1.example", "bob.u2.example", 10),
+            span(1, 3, Some(4), "hen", 11),
+            span(1, 4, Some(3), "egg", 12),
+        ]);
+        assert!(!recording.conversations().is_empty());
     }
 }

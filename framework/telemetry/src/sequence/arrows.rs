@@ -1,5 +1,6 @@
 //! Messages out of spans: a sender's span and the spans of those who received it.
 
+use super::FIRST_APPLICATION_PACKET;
 use crate::conversation::Trace;
 use crate::read::RecordedSpan;
 use ntmobile_proto::trace::SpanKind;
@@ -11,12 +12,16 @@ const SERVER: &str = "ntm.server";
 /// The attribute that names who is at the other end.
 const PEER: &str = "ntm.peer";
 
+/// The attribute that says what carried it.
+const TRANSPORT: &str = "ntm.transport";
+
 /// One transmission of a message; times are nanoseconds since 1970.
 #[derive(Clone, Debug)]
 pub(super) struct Found<'a> {
     pub(super) from: &'a str,
     pub(super) to: Option<&'a str>,
     pub(super) name: &'a str,
+    pub(super) detail: String,
     pub(super) sent: u64,
     pub(super) received: Option<u64>,
     pub(super) repetition: bool,
@@ -58,6 +63,7 @@ pub(super) fn find<'a>(trace: &Trace<'a>) -> Vec<Found<'a>> {
             found.extend(sent);
         }
     }
+    first_packets(trace, &mut found);
     found
 }
 
@@ -78,6 +84,7 @@ fn message<'a>(from: &'a str, to: Option<&'a str>, span: &'a RecordedSpan) -> Fo
         from,
         to,
         name: &span.name,
+        detail: if span.text(TRANSPORT) == Some("tls") { "TLS".to_owned() } else { String::new() },
         sent: span.start,
         received: None,
         repetition: false,
@@ -160,6 +167,29 @@ fn repeated_answer<'a>(
         effect,
         ..message(from, Some(&answer.entity), answer)
     })
+}
+
+/// Application packets carry no trace: only who received the first one knows of it. Who set out sent it as soon as it
+/// could, which is when the root span ended; the other end with the last message that it received.
+fn first_packets<'a>(trace: &Trace<'a>, found: &mut Vec<Found<'a>>) {
+    let root = trace.root();
+    let is_first = |span: &&&RecordedSpan| &*span.name == FIRST_APPLICATION_PACKET && span.kind == SpanKind::Internal;
+    let mut packets: Vec<&RecordedSpan> = trace.spans().iter().filter(is_first).copied().collect();
+    packets.sort_by_key(|span| span.end);
+    for span in packets {
+        let Some(peer) = other_end(span) else { continue };
+        let could_send = Some(root.end).filter(|&end| *root.entity == *peer && end <= span.end);
+        let was_told = found.iter().filter(|message| message.to == Some(peer)).filter_map(|message| message.received);
+        let Some(sent) = could_send.or_else(|| was_told.filter(|&told| told <= span.end).max()) else { continue };
+        found.push(Found {
+            sent,
+            received: Some(span.end),
+            assumed: true,
+            cause: None,
+            effect: Some(span.context.span),
+            ..message(peer, Some(&span.entity), span)
+        });
+    }
 }
 
 /// A message whose sender's span is not in the recording, because it was cut off.

@@ -7,6 +7,8 @@
 use super::FIRST_APPLICATION_PACKET;
 use super::arrows::Found;
 use crate::conversation::Trace;
+use crate::read::RecordedSpan;
+use ntmobile_proto::trace::SpanKind;
 
 /// A part of the path; without a message it is a wait. Times are nanoseconds since 1970.
 #[derive(Debug)]
@@ -17,10 +19,14 @@ pub(super) struct Part<'a> {
     pub(super) to: u64,
 }
 
-/// Where and when the trace reached its end: the first application packet, or else the end of the root span.
+/// Where and when the trace reached its end: with the first application packet to arrive, or else with the root span.
 pub(super) fn end<'a>(trace: &Trace<'a>) -> (&'a str, u64) {
-    let packets = trace.spans().iter().filter(|span| &*span.name == FIRST_APPLICATION_PACKET);
-    let last = packets.max_by_key(|span| span.end).copied().unwrap_or_else(|| trace.root());
+    let arrives = |span: &&&RecordedSpan| {
+        let is_received = matches!(span.kind, SpanKind::Internal | SpanKind::Server | SpanKind::Consumer);
+        &*span.name == FIRST_APPLICATION_PACKET && is_received
+    };
+    let first = trace.spans().iter().filter(arrives).min_by_key(|span| span.end);
+    let last = first.copied().unwrap_or_else(|| trace.root());
     (&last.entity, last.end)
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Row {
     Step(usize),
     /// Nothing happened for so many nanoseconds.
     Gap(u64),
+    /// The critical path waits on a lane for so many nanoseconds, and nothing else on that lane says why.
+    Wait(usize, u64),
 }
 
 /// A wait of the critical path in terms of rows: the lane is marked from one to the other.
@@ -42,12 +44,35 @@ pub(super) fn rows(sequence: &Sequence) -> Vec<Row> {
         let until = match row {
             Row::Arrow(index) => sequence.arrows[index].received.unwrap_or(time),
             Row::Step(index) => sequence.steps[index].end,
-            Row::Gap(_) => time,
+            Row::Gap(_) | Row::Wait(..) => time,
         };
         quiet_since = quiet_since.max(until);
         rows.push(row);
     }
+    insert_waits(sequence, &mut rows);
     rows
+}
+
+/// Gives every wait of the critical path that no step explains a line before the message that ends it.
+fn insert_waits(sequence: &Sequence, rows: &mut Vec<Row>) {
+    let path = &sequence.critical_path;
+    for (link, next) in path.iter().zip(path.iter().skip(1).map(Some).chain([None])) {
+        let Link::Wait { lane, from, to } = *link else { continue };
+        let explains = |step: &super::Step| step.lane == lane && step.start < to && step.end > from;
+        if sequence.steps.iter().any(explains) {
+            continue;
+        }
+        let place = match next {
+            Some(Link::Message { arrow, .. }) => rows.iter().position(|row| *row == Row::Arrow(*arrow)),
+            _ => None,
+        };
+        rows.insert(place.unwrap_or(rows.len()), Row::Wait(lane, to - from));
+    }
+}
+
+/// What a wait is called.
+pub(super) fn wait_label(nanos: u64) -> String {
+    format!("waits {} ms", milliseconds(nanos))
 }
 
 /// Where lanes are marked because the critical path waits there.
@@ -108,7 +133,16 @@ pub(super) fn remark(arrow: &super::Arrow) -> String {
         (None, None) => "lost".to_owned(),
     };
     let failure = arrow.failure.as_ref().map(|failure| format!("failed: {failure}")).unwrap_or_default();
-    let parts = [fate.as_str(), again, &failure];
+    let parts = [arrow.detail.as_str(), &fate, again, &failure];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+}
+
+/// What stands beside a step: how long it took and what came of it.
+pub(super) fn step_remark(step: &super::Step) -> String {
+    let duration = step.end - step.start;
+    let duration = if duration > 0 { format!("{} ms", milliseconds(duration)) } else { String::new() };
+    let failure = step.failure.as_ref().map(|failure| format!("failed: {failure}")).unwrap_or_default();
+    let parts = [duration.as_str(), &step.detail, &failure];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 

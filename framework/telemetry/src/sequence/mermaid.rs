@@ -1,6 +1,6 @@
 //! A sequence diagram as Mermaid's text.
 
-use super::layout::{Row, milliseconds, remark, rows, seconds, summary};
+use super::layout::{Row, milliseconds, remark, rows, seconds, step_remark, summary, wait_label};
 use super::{Arrow, Sequence};
 use std::fmt::Write;
 
@@ -16,9 +16,12 @@ pub fn write(sequence: &Sequence) -> String {
             Row::Arrow(index) => message(&mut out, &sequence.arrows[index]),
             Row::Step(index) => {
                 let step = &sequence.steps[index];
-                let failure = step.failure.as_ref().map(|failure| format!(" · failed: {failure}")).unwrap_or_default();
-                let text = format!("{} ms · {}{failure}", milliseconds(step.start), step.name);
-                let _ = writeln!(out, "    Note over L{}: {}", step.lane, escape(&text));
+                let text = format!("{} ms · {} · {}", milliseconds(step.start), step.name, step_remark(step));
+                let text = text.trim_end_matches(" · ");
+                let _ = writeln!(out, "    Note over L{}: {}", step.lane, escape(text));
+            }
+            Row::Wait(lane, nanos) => {
+                let _ = writeln!(out, "    Note over L{lane}: ◆ {}", wait_label(nanos));
             }
             Row::Gap(gap) => {
                 let last = sequence.lanes.len().saturating_sub(1);

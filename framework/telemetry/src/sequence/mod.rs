@@ -43,6 +43,9 @@ pub struct Arrow {
     pub to: Option<usize>,
     /// The name of the message.
     pub name: String,
+    /// What else is known about it, such as `TLS`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
     /// When it was sent.
     pub sent: u64,
     /// When it arrived; `None` if it was lost on the way, or ignored as the repetition of one that had arrived.
@@ -64,6 +67,9 @@ pub struct Step {
     pub lane: usize,
     /// What.
     pub name: String,
+    /// What came of it, such as `through rs1.u1.example: both ends are behind NATs`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
     /// When it began.
     pub start: u64,
     /// When it ended.
@@ -115,7 +121,11 @@ impl Sequence {
 
         let mut lanes = Lanes::default();
         lanes.index(&root.entity);
-        let own = trace.spans().iter().filter(|span| span.kind == SpanKind::Internal && span.context != root.context);
+        let shown = |span: &&&RecordedSpan| {
+            let is_arrow = found.iter().any(|message| message.effect == Some(span.context.span));
+            span.kind == SpanKind::Internal && span.context != root.context && !is_arrow
+        };
+        let own = trace.spans().iter().filter(shown);
         let mut own = own.peekable();
         let mut sequence = Self { name: root.name.to_string(), ..Self::default() };
         // Both lists are in order of time: walked together, so that lanes come in order of appearance.
@@ -127,6 +137,7 @@ impl Sequence {
                 from: lanes.index(message.from),
                 to: message.to.map(|to| lanes.index(to)),
                 name: message.name.to_owned(),
+                detail: message.detail.clone(),
                 sent: message.sent - origin,
                 received: message.received.map(|received| received - origin),
                 repetition: message.repetition,
@@ -157,10 +168,17 @@ fn step(span: &RecordedSpan, origin: u64, lanes: &mut Lanes) -> Step {
     Step {
         lane: lanes.index(&span.entity),
         name: span.name.to_string(),
+        detail: step_detail(span),
         start: span.start - origin,
         end: span.end - origin,
         failure: span.failure.clone(),
     }
+}
+
+/// What steps say about themselves.
+fn step_detail(span: &RecordedSpan) -> String {
+    let known = ["ntm.lookup", "ntm.route", "ntm.because"];
+    known.into_iter().filter_map(|attribute| span.text(attribute)).collect::<Vec<_>>().join(": ")
 }
 
 /// The entities that have appeared so far.

@@ -3,7 +3,10 @@
 //! Colours are CSS variables, so a page that shows the drawing can give it its own; alone it follows the reader's light or
 //! dark preference.
 
-use super::layout::{MarkedWait, Row, host_and_domain, marked_waits, milliseconds, remark, rows, seconds, summary};
+use super::layout::{
+    MarkedWait, Row, host_and_domain, marked_waits, milliseconds, remark, rows, seconds, step_remark, summary,
+    wait_label,
+};
 use super::{Arrow, Sequence, Step};
 use std::fmt::Write;
 
@@ -37,7 +40,7 @@ pub const STYLE: &str = "\
 .sequence .failed .remark,.sequence .lost .remark{fill:var(--bad,#b42318)}\
 .sequence .step{fill:var(--accent,#0b65c2);stroke:var(--paper,#fff);stroke-width:2}\
 .sequence .beside{text-anchor:start}\
-.sequence .gap{fill:var(--muted,#57606a);font-style:italic;text-anchor:middle}";
+.sequence .gap{fill:var(--muted,#57606a);font-style:italic}";
 
 const ALONE: &str = "\
 svg{background:#fff}\
@@ -85,6 +88,11 @@ pub fn draw(sequence: &Sequence, place: Place<'_>) -> String {
         match row {
             Row::Arrow(index) => drawing.arrow(&mut out, &sequence.arrows[*index], *y),
             Row::Step(index) => drawing.step(&mut out, &sequence.steps[*index], *y),
+            Row::Wait(lane, nanos) => {
+                let x = drawing.lanes[*lane] + 12.0;
+                let text = wait_label(*nanos);
+                let _ = write!(out, "<text class=\"gap label beside\" x=\"{x:.1}\" y=\"{:.1}\">{text}</text>", y + 4.0);
+            }
             Row::Gap(gap) => {
                 let middle = (drawing.lanes.first().unwrap_or(&GUTTER) + drawing.lanes.last().unwrap_or(&GUTTER)) / 2.0;
                 let text = format!("{} later", seconds(*gap));
@@ -143,7 +151,7 @@ impl<'a> Drawing<'a> {
             }
         }
         for step in sequence.steps.iter().filter(|step| step.lane + 1 == count) {
-            right = right.max(label_width(&step.name, &step_remark(step)) + 24.0);
+            right = right.max(label_width(&step.name, &short_step_remark(step)) + 24.0);
         }
         let mut lanes = Vec::with_capacity(count);
         let mut x = GUTTER + BOX / 2.0;
@@ -252,7 +260,7 @@ impl<'a> Drawing<'a> {
             x + 12.0,
             y + 4.0,
             escape(&step.name),
-            escape(&step_remark(step)),
+            escape(&short_step_remark(step)),
         );
     }
 }
@@ -269,13 +277,8 @@ fn short_remark(arrow: &Arrow) -> String {
     fit(&remark(arrow), 60)
 }
 
-fn step_remark(step: &Step) -> String {
-    let duration = step.end - step.start;
-    let duration = if duration > 0 { format!("{} ms", milliseconds(duration)) } else { String::new() };
-    match &step.failure {
-        Some(failure) => fit(&format!("{duration} failed: {failure}"), 60),
-        None => duration,
-    }
+fn short_step_remark(step: &Step) -> String {
+    fit(&step_remark(step), 60)
 }
 
 /// How wide a label will about be: fonts differ, so generously.

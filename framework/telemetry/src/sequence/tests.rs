@@ -140,6 +140,37 @@ fn the_first_application_packet_is_the_end() {
     assert!(sequence.arrows.last().is_some_and(|arrow| arrow.critical && arrow.name == FIRST_APPLICATION_PACKET));
 }
 
+/// Application packets carry no trace context: the receiver alone tells of them.
+#[test]
+fn the_first_packet_was_sent_when_the_application_could() {
+    let mut story = conversation();
+    for (to, from, at) in [("bob.u2.example", "alice.u1.example", 165), ("alice.u1.example", "bob.u2.example", 180)] {
+        story.span(to, SpanKind::Internal, FIRST_APPLICATION_PACKET, 1, (127, at));
+        story.last().attributes.push(("ntm.peer".into(), from.to_owned().into()));
+    }
+    let sequence = story.sequence();
+    assert_eq!(
+        describe(&sequence)[8..],
+        ["*First application packet alice→bob 150–165", " First application packet bob→alice 165–180"]
+    );
+    assert_eq!(sequence.duration(), 165 * MS, "the first packet to arrive is the end");
+    assert_eq!(sequence.steps.len(), 1, "it is drawn once");
+}
+
+#[test]
+fn steps_and_messages_say_what_else_is_known() {
+    let mut story = conversation();
+    story.span("dc.u1.example", SpanKind::Internal, "Path Decision", 3, (50, 50));
+    story.last().attributes.push(("ntm.route".into(), "direct".into()));
+    story.last().attributes.push(("ntm.because".into(), "bob can be reached".into()));
+    let told = story.span("dc.u1.example", SpanKind::Client, "Key Sharing Request", 3, (50, 52));
+    story.last().attributes.push(("ntm.transport".into(), "tls".into()));
+    story.span("dc.u2.example", SpanKind::Server, "Key Sharing Request", told, (51, 51));
+    let drawn = text::draw(&story.sequence(), text::Style { width: 140, colour: false });
+    assert!(drawn.contains("Path Decision  direct: bob can be reached"), "{drawn}");
+    assert!(drawn.contains("Key Sharing Request  TLS · +1.0 ms"), "{drawn}");
+}
+
 #[test]
 fn of_two_arrivals_at_once_the_cause_is_on_the_path() {
     for cause_first in [true, false] {
@@ -234,8 +265,10 @@ fn the_terminal_shows_every_message_and_marks_the_path() {
    52.0 ms        │◀━━━━━━━━━━┥           │           │      Route Direction  +10.0 ms
    52.0 ms        ┃           ├───────────┼──────────▶│      Route Direction  +25.0 ms
    62.0 ms        ├╌╌╌╌╌╌╌╌╌╌╌┼╌╌╌╌╳      │           │      Tunnel Request  lost
+                  ┃           │           │           │      waits 50.0 ms
   112.0 ms        ┝━━━━━━━━━━━┿━━━━━━━━━━━┿━━━━━━━━━━▶│      Tunnel Request  +15.0 ms · sent again
   127.0 ms        │◀━━━━━━━━━━┿━━━━━━━━━━━┿━━━━━━━━━━━┥      Tunnel Response  +15.0 ms
+                  ┃           │           │           │      waits 8.0 ms
                   ┃           │           │           │
 critical path ━  150.0 ms: 6 messages on the way 90.0 ms, waiting 60.0 ms
 ";

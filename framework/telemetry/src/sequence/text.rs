@@ -1,6 +1,9 @@
 //! A sequence diagram in the terminal.
 
-use super::layout::{MarkedWait, Row, host_and_domain, marked_waits, milliseconds, remark, rows, seconds, summary};
+use super::layout::{
+    MarkedWait, Row, host_and_domain, marked_waits, milliseconds, remark, rows, seconds, step_remark, summary,
+    wait_label,
+};
 use super::{Arrow, Sequence};
 use std::fmt::Write;
 
@@ -65,7 +68,7 @@ impl<'a> Drawing<'a> {
         let waits = marked_waits(sequence, &rows);
         let lanes = sequence.lanes.len().max(1);
         let arrows = sequence.arrows.iter().map(|arrow| label(arrow).chars().count());
-        let steps = sequence.steps.iter().map(|step| step.name.chars().count() + 12);
+        let steps = sequence.steps.iter().map(|step| step.name.chars().count() + 2 + step_remark(step).chars().count());
         // One very long failure must not squeeze all lanes.
         let longest = arrows.chain(steps).max().unwrap_or(0).min(style.width / 2);
         let beside = style.width.saturating_sub(GUTTER + longest + 1) / lanes;
@@ -117,16 +120,14 @@ impl<'a> Drawing<'a> {
                 }
                 (None, format!("{} later", seconds(gap)), "2")
             }
+            Row::Wait(lane, nanos) => {
+                cells[self.position(lane)] = '┃';
+                (None, wait_label(nanos), "2")
+            }
             Row::Step(index) => {
                 let step = &self.sequence.steps[index];
                 cells[self.position(step.lane)] = '◆';
-                let mut text = step.name.clone();
-                if step.end > step.start {
-                    let _ = write!(text, "  {} ms", milliseconds(step.end - step.start));
-                }
-                if let Some(failure) = &step.failure {
-                    let _ = write!(text, " · failed: {failure}");
-                }
+                let text = format!("{}  {}", step.name, step_remark(step)).trim_end().to_owned();
                 (Some(step.start), text, if step.failure.is_some() { "31" } else { "0" })
             }
             Row::Arrow(index) => {
@@ -150,10 +151,10 @@ impl<'a> Drawing<'a> {
         let text = shorten(&text, room);
         let gutter = GUTTER - 2;
         if self.stacked {
-            let _ = writeln!(out, "{time:>gutter$}  {on}{text}{off}");
+            let _ = writeln!(out, "{}", format!("{time:>gutter$}  {on}{text}{off}").trim_end());
             let _ = writeln!(out, "{:GUTTER$}{on}{}{off}", "", lines.trim_end());
         } else {
-            let _ = writeln!(out, "{time:>gutter$}  {on}{lines} {text}{off}");
+            let _ = writeln!(out, "{}", format!("{time:>gutter$}  {on}{lines} {text}{off}").trim_end());
         }
     }
 
