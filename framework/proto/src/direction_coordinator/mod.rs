@@ -1,16 +1,16 @@
 //! The Direction Coordinator: keeps its nodes' records, finds the other DC, decides the path and directs the tunnel.
 //!
 //! **Invariant:** every request that a node or server sends is answered or refused, exactly once, within the patience that its
-//! sender is documented to have; whatever happens in between is one entry in [`directions`](direction) or
-//! [`deliveries`](delivery), which ends with that answer.
+//! sender is documented to have; whatever happens in between is one entry in `directions` or
+//! `deliveries`, which ends with that answer.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | [`login`] | K_ntmdc, from the AS or made here |
-//! | [`registration`] | where nodes are, and how they are woken |
-//! | [`direction`] | a tunnel, from Direction Request to the last Route Direction |
-//! | [`delivery`] | bringing a Route Direction to a node of ours |
-//! | [`servers`] | keys shared with other servers |
+//! | `login` | K_ntmdc, from the AS or made here |
+//! | `registration` | where nodes are, and how they are woken |
+//! | `direction` | a tunnel, from Direction Request to the last Route Direction |
+//! | `delivery` | bringing a Route Direction to a node of ours |
+//! | `servers` | keys shared with other servers |
 
 mod config;
 mod delivery;

@@ -226,9 +226,7 @@ impl Node {
     }
 
     fn hold_key(&mut self, cx: &mut Cx<'_>, response: LoginResponse, lifetime: Duration, is_new: bool) {
-        if let Some(old) = self.login.key().filter(|old| *old != response.key.id) {
-            self.endpoint.remove(old);
-        }
+        // The key before it stays until it ends: requests under it may still be on their way.
         let until = cx.now + lifetime;
         let own = (Role::Node, self.endpoint.session());
         let coordinator = (Role::Dc, is_new.then_some(response.dc_session));

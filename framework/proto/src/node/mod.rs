@@ -6,13 +6,13 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | [`login`] | K_ntmdc, by the login strategy |
-//! | [`registration`] | where the node is, and staying reachable there |
-//! | [`notification`] | the connection to the Notification Server |
-//! | [`peers`] | which peers are none, building, built; who waits |
-//! | [`early`] | Tunnel Requests that overtake their direction |
-//! | [`negotiation`] | one negotiation of a tunnel, from Route Direction to Tunnel Response |
-//! | [`upkeep`] | idle tunnels, NAT mappings, new keys |
+//! | `login` | K_ntmdc, by the login strategy |
+//! | `registration` | where the node is, and staying reachable there |
+//! | `notification` | the connection to the Notification Server |
+//! | `peers` | which peers are none, building, built; who waits |
+//! | `early` | Tunnel Requests that overtake their direction |
+//! | `negotiation` | one negotiation of a tunnel, from Route Direction to Tunnel Response |
+//! | `upkeep` | idle tunnels, NAT mappings, new keys |
 
 mod config;
 mod early;

@@ -92,8 +92,11 @@ impl Node {
     fn examine(&self, cx: &Cx<'_>, direction: &RouteDirection, peer: &Peer) -> Result<Option<PublicKey>, Refusal> {
         let negotiation = Some(direction.negotiation);
         let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned(), negotiation });
-        if direction.node != self.name() || self.registered.is_none() {
+        if direction.node != self.name() {
             return refuse(RefusalCode::NotAllowed, "this is another node");
+        }
+        if self.registered.is_none() {
+            return refuse(RefusalCode::PeerNotRegistered, "this node is on the move");
         }
         let ours = self.entry_for(peer).and_then(|entry| entry.building.as_ref()).filter(|b| b.is_ours());
         match direction.end {
