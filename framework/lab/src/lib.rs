@@ -7,5 +7,6 @@ pub mod digest;
 pub mod progress;
 pub mod record;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod world;

@@ -16,6 +16,8 @@ pub mod plugin;
 pub mod problem;
 pub mod units;
 
+pub(crate) use check::parse_prefix;
+
 use entity::{AccountServer, Domain, Node};
 use event::{Action, Event, Move, Traffic};
 use network::Network;

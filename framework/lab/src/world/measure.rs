@@ -14,6 +14,7 @@ pub struct Measurement {
     to: String,
     kind: &'static str,
     start: Instant,
+    one_way: Option<Duration>,
     set_up: Option<Duration>,
     path: Option<Path>,
     sent: u64,
@@ -22,6 +23,7 @@ pub struct Measurement {
     /// When something of the other end arrived.
     arrivals: Vec<Instant>,
     round_trips: Vec<Duration>,
+    transfer_began: Option<Instant>,
     transfer: Option<Duration>,
     failure: Option<String>,
 }
@@ -34,6 +36,7 @@ impl Measurement {
             to: to.to_owned(),
             kind,
             start,
+            one_way: None,
             set_up: None,
             path: None,
             sent: 0,
@@ -41,9 +44,30 @@ impl Measurement {
             bytes: 0,
             arrivals: Vec::new(),
             round_trips: Vec::new(),
+            transfer_began: None,
             transfer: None,
             failure: None,
         }
+    }
+
+    /// It looks the other end up now.
+    pub fn started(&mut self, at: Instant) {
+        self.start = at;
+    }
+
+    /// Whether it is between these two, whoever started.
+    pub fn is_between(&self, one: &str, other: &str) -> bool {
+        (self.from == one && self.to == other) || (self.from == other && self.to == one)
+    }
+
+    /// The node that started, the node that was called, and when.
+    pub fn ends(&self) -> (&str, &str, Instant) {
+        (&self.from, &self.to, self.start)
+    }
+
+    /// How far the other end is, one way.
+    pub fn distance(&mut self, one_way: Duration) {
+        self.one_way = Some(one_way);
     }
 
     /// The application can send.
@@ -75,9 +99,14 @@ impl Measurement {
         self.arrivals.push(at);
     }
 
+    /// The connection of a stream stands, and sending begins.
+    pub fn transfer_began(&mut self, at: Instant) {
+        self.transfer_began = Some(at);
+    }
+
     /// All bytes of a stream have arrived.
-    pub fn transferred(&mut self, began: Instant, at: Instant) {
-        self.transfer = Some(at.since(began));
+    pub fn transferred(&mut self, at: Instant) {
+        self.transfer = self.transfer_began.map(|began| at.since(began));
     }
 
     /// It did not work.
@@ -94,10 +123,9 @@ impl Measurement {
         silences.filter(|silence| caused(*silence)).map(|(before, after)| after.since(before)).max()
     }
 
-    /// What it comes to. `handovers` are those of either end, `bound` the least that the set-up can take, `one_way` the
-    /// delay between the two ends when it was set up.
-    pub fn finish(&self, handovers: &[Instant], bound: Option<Duration>, one_way: Option<Duration>) -> Conversation {
-        let round_trip = one_way.map(|delay| delay * 2).filter(|trip| !trip.is_zero());
+    /// What it comes to. `handovers` are those of either end, `bound` the least that the set-up can take.
+    pub fn finish(&self, handovers: &[Instant], bound: Option<Duration>) -> Conversation {
+        let round_trip = self.one_way.map(|delay| delay * 2).filter(|trip| !trip.is_zero());
         Conversation {
             from: self.from.clone(),
             to: self.to.clone(),
@@ -160,7 +188,8 @@ mod tests {
         measurement.sent();
         measurement.connected(at(82));
         measurement.path(Path::Direct);
-        let row = measurement.finish(&[], Some(Duration::from_millis(80)), Some(Duration::from_millis(10)));
+        measurement.distance(Duration::from_millis(10));
+        let row = measurement.finish(&[], Some(Duration::from_millis(80)));
         assert_eq!((row.sent, row.received, row.lost(), row.bytes), (3, 2, 1, 200));
         assert_eq!(row.set_up_round_trips, Some(4.1));
         assert_eq!(row.round_trip.map(|trips| trips.median), Some(Duration::from_millis(4)));

@@ -1,5 +1,18 @@
 //! From a scenario to a world that can run: the internet it lies in, its servers and nodes, what happens in it.
+//!
+//! [`Life::prepare`] builds the internet; [`Life::live`] lets servers and nodes start, conversations and events take place,
+//! until the scenario's time is over, and returns what was measured.
 
+mod credentials;
+mod events;
+mod internet;
+mod life;
 pub mod measure;
+mod names;
+mod nodes;
 mod records;
+mod servers;
 pub mod topology;
+mod traffic;
+
+pub use life::{Life, Lived, WorldError};

@@ -26,6 +26,9 @@ pub enum TopologyError {
     /// So many networks need more addresses than there are.
     #[error("the scenario's networks need more addresses than {0} has")]
     AddressesExhausted(&'static str),
+    /// A host or network is not there.
+    #[error(transparent)]
+    Nowhere(#[from] NowhereError),
 }
 
 /// The name of the core.
@@ -59,9 +62,9 @@ pub struct HostPlace {
     pub interfaces: Vec<(String, InterfaceId)>,
 }
 
-/// What is the matter with a way between two hosts.
+/// Something that is looked for in the topology is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("there is no host {0:?} in the topology, or it is attached nowhere")]
+#[error("there is no {0:?} in the topology, or it is attached nowhere")]
 pub struct NowhereError(pub String);
 
 impl Topology {
@@ -106,13 +109,14 @@ impl Topology {
     }
 
     /// Attaches a host to a network, which becomes its preferred one.
-    pub fn attach(&mut self, host: &str, to: &str, network: &mut Network) -> Result<(), TopologyError> {
-        let (Some(place), Some(access)) = (self.hosts.get_mut(host), self.networks.get(to)) else { return Ok(()) };
+    pub fn attach(&mut self, host: &str, to: &str, network: &mut Network) -> Result<InterfaceId, TopologyError> {
+        let place = self.hosts.get_mut(host).ok_or_else(|| NowhereError(host.to_owned()))?;
+        let access = self.networks.get(to).ok_or_else(|| NowhereError(to.to_owned()))?;
         let interface = network.attach(place.node, access.node, LinkRecord::default())?;
         network.prefer(interface);
         place.interfaces.insert(0, (to.to_owned(), interface));
         self.above.insert(place.node, (access.node, Duration::ZERO));
-        Ok(())
+        Ok(interface)
     }
 
     /// How long a packet takes from one host to another, by their preferred interfaces, on links without rate limit,

@@ -1,0 +1,205 @@
+//! The simulated internet of one run, and what every entity takes from it: a host, a TLS end, a store.
+
+use super::topology::{ROOT_SERVER, Topology};
+use crate::scenario::Scenario;
+use ntmobile_actors::host::{Host, HostParts};
+use ntmobile_actors::server::{DNS_PORT, TLS_PORT};
+use ntmobile_actors::supervise::PanicPolicy;
+use ntmobile_ports::certificate::{CertificateError, Identity, NetworkAuthority};
+use ntmobile_ports::compute::Inline;
+use ntmobile_ports::net::{Net, NetError};
+use ntmobile_ports::quic::{TlsEndpoint, TlsOptions, TlsSetupError};
+use ntmobile_ports::store::Store;
+use ntmobile_ports::stores::{MemoryStore, OpenError, SledOptions, SledStore};
+use ntmobile_proto::time::UnixTime;
+use ntmobile_sim::World;
+use ntmobile_sim::ports::host::SimHost;
+use ntmobile_telemetry::Recorder;
+use ntmobile_wire::address::DualStack;
+use ntmobile_wire::entropy::Entropy;
+use ntmobile_wire::name::{Fqdn, NameError};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long certificates of a world are valid: longer than any run.
+const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Why an entity does not get what it needs of its world.
+#[derive(Debug, Error)]
+pub enum EquipmentError {
+    /// A name in the scenario is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There is no such host.
+    #[error("there is no host {0:?}")]
+    NoHost(String),
+    /// A port is taken.
+    #[error("{host}: {source}")]
+    Port {
+        /// On which host.
+        host: String,
+        /// Why.
+        source: NetError,
+    },
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A TLS end cannot be opened.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// A store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
+/// The internet of one run.
+pub(super) struct Internet {
+    pub(super) world: World,
+    pub(super) topology: RefCell<Topology>,
+    pub(super) recorder: Recorder,
+    authority: NetworkAuthority,
+    epoch: UnixTime,
+    root_servers: Vec<SocketAddr>,
+    /// A number for each certificate, so that each is another.
+    serial: RefCell<u64>,
+    /// What servers keep across a restart.
+    stores: RefCell<BTreeMap<String, Arc<dyn Store>>>,
+    databases: PathBuf,
+}
+
+impl Internet {
+    pub(super) fn new(
+        scenario: &Scenario,
+        world: World,
+        topology: Topology,
+        recorder: Recorder,
+        databases: PathBuf,
+    ) -> Result<Self, EquipmentError> {
+        let epoch = UnixTime(scenario.world.epoch);
+        let mut seed = [0; 32];
+        world.entropy("network authority").fill(&mut seed);
+        let mut internet = Self {
+            world,
+            topology: RefCell::new(topology),
+            recorder,
+            authority: NetworkAuthority::from_seed(seed, epoch)?,
+            epoch,
+            root_servers: Vec::new(),
+            serial: RefCell::new(1),
+            stores: RefCell::default(),
+            databases,
+        };
+        let root = internet.addresses(ROOT_SERVER)?;
+        internet.root_servers = root.into_iter().map(|address| SocketAddr::new(address, DNS_PORT)).collect();
+        Ok(internet)
+    }
+
+    /// A host of the simulated internet.
+    pub(super) fn machine(&self, name: &str) -> Result<SimHost, EquipmentError> {
+        let topology = self.topology.borrow();
+        let place = topology.host(name).ok_or_else(|| EquipmentError::NoHost(name.to_owned()))?;
+        Ok(self.world.host(place.node))
+    }
+
+    /// The same host as entities see it; its resolver starts anew.
+    pub(super) fn host(&self, name: &str) -> Result<Host, EquipmentError> {
+        let world = self.world.clone();
+        Ok(Host::start(HostParts {
+            name: name.into(),
+            clock: Arc::new(self.world.clock()),
+            net: Arc::new(self.machine(name)?),
+            entropy: Arc::new(move |who| Box::new(world.entropy(who)) as Box<dyn Entropy + Send>),
+            recorder: self.recorder.clone(),
+            root_servers: self.root_servers.clone(),
+            panics: PanicPolicy::FailRun,
+        }))
+    }
+
+    /// The addresses of a host.
+    pub(super) fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, EquipmentError> {
+        Ok(self.machine(name)?.addresses())
+    }
+
+    /// One address of each family of a host, with a port.
+    pub(super) fn dual_stack(&self, name: &str, port: u16) -> Result<DualStack, EquipmentError> {
+        let mut dual = DualStack::default();
+        for address in self.addresses(name)? {
+            match address {
+                IpAddr::V4(address) => dual.v4 = dual.v4.or(Some(SocketAddrV4::new(address, port))),
+                IpAddr::V6(address) => dual.v6 = dual.v6.or(Some(SocketAddrV6::new(address, port, 0, 0))),
+            }
+        }
+        Ok(dual)
+    }
+
+    /// A certificate for this name.
+    pub(super) fn identity(&self, name: &str) -> Result<Identity, EquipmentError> {
+        let mut serial = self.serial.borrow_mut();
+        *serial += 1;
+        Ok(self.authority.issue(&Fqdn::parse(name)?, *serial, self.epoch, CERTIFICATE_LIFETIME)?)
+    }
+
+    /// The TLS end of a server, on the port where everybody looks for it.
+    pub(super) fn server_tls(&self, name: &str, host: &Host) -> Result<Arc<TlsEndpoint>, EquipmentError> {
+        self.tls(name, host, TLS_PORT, Some(self.identity(name)?), true)
+    }
+
+    /// The TLS end of a node: it calls, and shows a certificate if it has one.
+    pub(super) fn node_tls(
+        &self,
+        name: &str,
+        host: &Host,
+        identity: Option<Identity>,
+    ) -> Result<Arc<TlsEndpoint>, EquipmentError> {
+        self.tls(name, host, 0, identity, false)
+    }
+
+    fn tls(
+        &self,
+        name: &str,
+        host: &Host,
+        port: u16,
+        identity: Option<Identity>,
+        serve: bool,
+    ) -> Result<Arc<TlsEndpoint>, EquipmentError> {
+        let port =
+            host.net().bind_udp(port).map_err(|source| EquipmentError::Port { host: name.to_owned(), source })?;
+        let options = TlsOptions { serve, ..TlsOptions::default() };
+        let crypto = self.world.tls_crypto(name);
+        Ok(Arc::new(TlsEndpoint::new(
+            port,
+            Arc::clone(host.clock()),
+            identity,
+            self.authority.trust()?,
+            crypto,
+            options,
+        )?))
+    }
+
+    /// The store of a server: the same one again after a restart.
+    pub(super) async fn server_store(&self, name: &str, plugin: &str) -> Result<Arc<dyn Store>, EquipmentError> {
+        if plugin != "sled" {
+            return Ok(self.memory_store(name));
+        }
+        let known = self.stores.borrow().get(name).cloned();
+        if let Some(store) = known {
+            return Ok(store);
+        }
+        let options = SledOptions::new(self.databases.join(name));
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(options, Arc::new(Inline)).await?);
+        self.stores.borrow_mut().insert(name.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+
+    /// A store in memory: the same one again after a restart.
+    pub(super) fn memory_store(&self, name: &str) -> Arc<dyn Store> {
+        let mut stores = self.stores.borrow_mut();
+        let store = stores.entry(name.to_owned()).or_insert_with(|| Arc::new(MemoryStore::new()));
+        Arc::clone(store)
+    }
+}

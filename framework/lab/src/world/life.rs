@@ -1,0 +1,212 @@
+//! The life of a world, from its first server to the end of the scenario's time.
+
+use super::credentials::{Credentials, CredentialsError};
+use super::events::{Happenings, schedule};
+use super::internet::{EquipmentError, Internet};
+use super::names::{Names, NamesError};
+use super::nodes::{NodeError, Nodes};
+use super::servers::{ServerError, Servers};
+use super::topology::{Topology, TopologyError};
+use super::traffic::{Board, converse};
+use crate::progress::{Phase, Progress};
+use crate::record::{Conversation, RecordError, RunDirectory};
+use crate::run::RunError;
+use crate::scenario::Scenario;
+use ntmobile_ports::clock::Clock;
+use ntmobile_proto::time::{Instant, UnixTime};
+use ntmobile_sim::capture::Capture;
+use ntmobile_sim::{Simulation, SimulationFailure, World};
+use ntmobile_telemetry::{Recorder, Timeline, TimelineError};
+use std::fs::File;
+use std::io::BufWriter;
+use std::rc::Rc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How often a world tells how far it is, and looks whether it is to stop.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Why a world cannot be put together.
+#[derive(Debug, Error)]
+pub enum WorldError {
+    /// Its internet.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// What an entity needs.
+    #[error(transparent)]
+    Equipment(#[from] EquipmentError),
+    /// Its DNS.
+    #[error(transparent)]
+    Names(#[from] NamesError),
+    /// A server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// An account.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Something that the scenario lets happen could not happen.
+    #[error("an event could not take place: {0}")]
+    Event(String),
+}
+
+/// A world whose internet stands and in which nobody lives yet.
+pub struct Life {
+    scenario: Rc<Scenario>,
+    simulation: Simulation,
+    world: World,
+    internet: Rc<Internet>,
+    recorder: Recorder,
+    board: Board,
+}
+
+/// What is left of a world.
+pub struct Lived {
+    /// What was measured.
+    pub conversations: Vec<Conversation>,
+    /// How far it came.
+    pub end: Instant,
+    /// How many events there were.
+    pub events: u64,
+    /// Why it ended before its time, if it did without being asked to.
+    pub failure: Option<LifeFailure>,
+}
+
+/// Why a world ended before its time.
+#[derive(Debug)]
+pub enum LifeFailure {
+    /// The simulation failed.
+    Simulation(SimulationFailure),
+    /// Somebody could not be started.
+    World(WorldError),
+    /// The trace or the capture is not whole.
+    Record(RunError),
+}
+
+impl LifeFailure {
+    /// As the error of the run that left its files in `directory`.
+    pub fn into_run_error(self, directory: &RunDirectory) -> RunError {
+        match self {
+            Self::Simulation(failure) => RunError::Simulation { failure, directory: directory.path().to_owned() },
+            Self::World(error) => RunError::World(error),
+            Self::Record(error) => error,
+        }
+    }
+}
+
+impl Life {
+    /// Builds the internet, and opens the trace and the capture.
+    pub fn prepare(scenario: &Scenario, directory: &RunDirectory) -> Result<Self, RunError> {
+        let epoch = UnixTime(scenario.world.epoch);
+        let timeline: Result<Timeline, TimelineError> = Timeline::new(epoch, scenario.world.duration.duration());
+        let path = directory.trace_path();
+        let recorder = Recorder::create(timeline?, &path).map_err(directory.error(&path))?;
+        let simulation = Simulation::new(scenario.world.seed).with_epoch(epoch);
+        let world = simulation.world();
+        let topology = world.network(|network| Topology::build(scenario, network)).map_err(WorldError::from)?;
+        capture(&world, &topology, directory, epoch)?;
+        let databases = directory.path().join("stores");
+        let internet = Internet::new(scenario, world.clone(), topology, recorder.clone(), databases);
+        Ok(Self {
+            scenario: Rc::new(scenario.clone()),
+            board: Board::new(world.clone(), &scenario.traffic),
+            simulation,
+            world,
+            internet: Rc::new(internet.map_err(WorldError::from)?),
+            recorder,
+        })
+    }
+
+    /// Lets it live until its time is over, or `progress` is told to stop it.
+    pub fn live(mut self, progress: &Progress) -> Lived {
+        let happenings = Rc::new(Happenings::default());
+        let days = Days {
+            scenario: Rc::clone(&self.scenario),
+            internet: Rc::clone(&self.internet),
+            board: self.board.clone(),
+            happenings: Rc::clone(&happenings),
+            progress: progress.clone(),
+        };
+        let outcome = self.simulation.run(days.pass());
+        let mut failure = match outcome {
+            Ok(Ok(())) => {
+                happenings.wrong.take().into_iter().next().map(|why| LifeFailure::World(WorldError::Event(why)))
+            }
+            Ok(Err(error)) => Some(LifeFailure::World(error)),
+            Err(failure) => Some(LifeFailure::Simulation(failure)),
+        };
+        let end = self.world.now();
+        let written = self.recorder.finish(end);
+        failure = failure.or(written.err().map(|error| LifeFailure::Record(error.into())));
+        let captured = self.world.network(|network| network.finish_capture());
+        failure = failure.or(captured.err().map(|source| {
+            let path = "capture.pcapng".into();
+            LifeFailure::Record(RunError::Record(RecordError::Io { path, source }))
+        }));
+        Lived { conversations: self.conversations(&happenings), end, events: self.world.events(), failure }
+    }
+
+    fn conversations(&self, happenings: &Happenings) -> Vec<Conversation> {
+        let moved = happenings.moved.borrow();
+        let rows = self.board.rows();
+        let finish = |row: &super::measure::Measurement| {
+            let (from, to, _) = row.ends();
+            let handovers: Vec<Instant> =
+                moved.iter().filter(|(who, _)| who == from || who == to).map(|(_, at)| *at).collect();
+            row.finish(&handovers, None)
+        };
+        rows.iter().map(finish).collect()
+    }
+}
+
+/// Captures what every host sends and receives.
+fn capture(world: &World, topology: &Topology, directory: &RunDirectory, epoch: UnixTime) -> Result<(), RunError> {
+    let path = directory.capture_path();
+    let file = File::create(&path).map_err(directory.error(&path))?;
+    let capture = Capture::new(Box::new(BufWriter::with_capacity(1 << 16, file)), epoch);
+    let interfaces: Vec<_> =
+        topology.hosts().flat_map(|(_, host)| host.interfaces.iter().map(|(_, interface)| *interface)).collect();
+    world.network(|network| network.start_capture(capture, interfaces));
+    Ok(())
+}
+
+/// Everything that takes place inside the simulation.
+struct Days {
+    scenario: Rc<Scenario>,
+    internet: Rc<Internet>,
+    board: Board,
+    happenings: Rc<Happenings>,
+    progress: Progress,
+}
+
+impl Days {
+    async fn pass(self) -> Result<(), WorldError> {
+        let _names = Names::start(&self.scenario, &self.internet)?;
+        let credentials = Rc::new(Credentials::draw(&self.scenario, &self.internet)?);
+        let servers =
+            Servers::start(Rc::clone(&self.scenario), Rc::clone(&self.internet), Rc::clone(&credentials)).await?;
+        let nodes = Rc::new(Nodes::start(&self.scenario, &self.internet, &credentials, &self.board)?);
+        self.progress.enter(Phase::Running);
+        schedule(&self.scenario, &self.internet, &servers, &self.happenings);
+        for (number, traffic) in self.scenario.traffic.iter().enumerate() {
+            let callee = format!("{}.{}", traffic.to, self.scenario.node[&traffic.to].domain);
+            let (nodes, internet) = (Rc::clone(&nodes), Rc::clone(&self.internet));
+            actix::spawn(converse(number, traffic.clone(), callee, nodes, internet, self.board.clone()));
+        }
+        self.wait().await;
+        Ok(())
+    }
+
+    /// Until the time is over or somebody has had enough.
+    async fn wait(&self) {
+        let clock = self.internet.world.clock();
+        let end = Instant(self.scenario.world.duration.as_nanos());
+        while clock.now() < end && !self.progress.is_stopping() {
+            let next = clock.now() + HEARTBEAT;
+            clock.sleep_until(next.min(end)).await;
+            self.progress.advance(clock.now());
+        }
+    }
+}

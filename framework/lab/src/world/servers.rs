@@ -1,0 +1,225 @@
+//! The servers of a world: AS, and for each domain its DC, RSs and NSs. Each is started from its store, at the beginning and
+//! again after it has failed.
+
+use super::credentials::{Credentials, CredentialsError};
+use super::internet::{EquipmentError, Internet};
+use super::nodes::choices;
+use crate::scenario::Scenario;
+use crate::scenario::parse_prefix;
+use crate::scenario::plugin::Kind;
+use ntmobile_actors::account_server::AccountServerParts;
+use ntmobile_actors::direction_coordinator::{self, CoordinatorEntity};
+use ntmobile_actors::driver::Handle;
+use ntmobile_actors::server::{NOTIFICATION_PORT, SIGNALLING_PORT, ServerParts, StartError, TLS_PORT};
+use ntmobile_actors::{account_server, notification_server, relay_server};
+use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
+use ntmobile_proto::direction_coordinator::{DirectionCoordinatorConfig, OwnServer};
+use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
+use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
+use ntmobile_strategies::{Registry, UnknownStrategy};
+use ntmobile_wire::entropy::Entropy;
+use ntmobile_wire::key::Secret;
+use ntmobile_wire::name::Fqdn;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a server cannot be started.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// It lacks something.
+    #[error(transparent)]
+    Equipment(#[from] EquipmentError),
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The AS has no accounts.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// A strategy is unknown.
+    #[error(transparent)]
+    Strategy(#[from] UnknownStrategy),
+    /// There is no such server.
+    #[error("there is no server {0:?}")]
+    NoServer(String),
+}
+
+/// A server that runs; it stops when this is dropped.
+enum Running {
+    Account(#[expect(dead_code, reason = "held to keep the server running")] Handle<AccountServer>),
+    Coordinator(#[expect(dead_code, reason = "held to keep the server running")] CoordinatorEntity),
+    Relay(#[expect(dead_code, reason = "held to keep the server running")] Handle<RelayServer>),
+    Notification(#[expect(dead_code, reason = "held to keep the server running")] Handle<NotificationServer>),
+}
+
+/// All servers.
+pub(super) struct Servers {
+    scenario: Rc<Scenario>,
+    internet: Rc<Internet>,
+    credentials: Rc<Credentials>,
+    /// The seed of the network's voucher key: the AS's, whichever of its lives it is in.
+    voucher_seed: Secret,
+    drawn_prefixes: BTreeMap<String, Ipv6Addr>,
+    running: RefCell<BTreeMap<String, Running>>,
+}
+
+impl Servers {
+    /// Starts all of them.
+    pub(super) async fn start(
+        scenario: Rc<Scenario>,
+        internet: Rc<Internet>,
+        credentials: Rc<Credentials>,
+    ) -> Result<Rc<Self>, ServerError> {
+        let voucher_seed = Secret::draw(&mut internet.world.entropy("voucher key"));
+        let drawn_prefixes = draw_prefixes(&scenario, &internet);
+        let running = RefCell::default();
+        let servers = Rc::new(Self { scenario, internet, credentials, voucher_seed, drawn_prefixes, running });
+        for name in servers.scenario.servers() {
+            servers.start_one(&name).await?;
+        }
+        Ok(servers)
+    }
+
+    /// Its power goes out: it forgets what it has not stored, and tells nobody.
+    pub(super) fn fail(&self, name: &str) -> Result<(), ServerError> {
+        self.internet.machine(&self.full_name(name))?.crash();
+        self.running.borrow_mut().remove(name);
+        Ok(())
+    }
+
+    /// It starts again from its store.
+    pub(super) async fn restart(&self, name: &str) -> Result<(), ServerError> {
+        if self.running.borrow().contains_key(name) {
+            self.fail(name)?;
+        }
+        self.internet.machine(&self.full_name(name))?.restart();
+        self.start_one(name).await
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        if name == "as" { self.scenario.account_server_name() } else { name.to_owned() }
+    }
+
+    async fn start_one(&self, name: &str) -> Result<(), ServerError> {
+        let running = match name.split_once('.') {
+            None => Running::Account(self.account_server().await?),
+            Some(("dc", domain)) => Running::Coordinator(self.coordinator(name, domain).await?),
+            Some((server, domain)) if server.starts_with("rs") => Running::Relay(self.relay(name, domain).await?),
+            Some((server, domain)) if server.starts_with("ns") => {
+                Running::Notification(self.notification(name, domain).await?)
+            }
+            Some(_) => return Err(ServerError::NoServer(name.to_owned())),
+        };
+        self.running.borrow_mut().insert(name.to_owned(), running);
+        Ok(())
+    }
+
+    /// What every server is given.
+    async fn parts(
+        &self,
+        name: &str,
+        storage: &str,
+    ) -> Result<(ServerParts, ntmobile_actors::host::Host), EquipmentError> {
+        let host = self.internet.host(name)?;
+        let tls = self.internet.server_tls(name, &host)?;
+        let store = self.internet.server_store(name, storage).await?;
+        Ok((ServerParts { signalling_port: SIGNALLING_PORT, tls, store }, host))
+    }
+
+    async fn account_server(&self) -> Result<Handle<AccountServer>, ServerError> {
+        let name = self.scenario.account_server_name();
+        let (parts, host) = self.parts(&name, self.scenario.at_account_server(Kind::Storage)).await?;
+        let authenticators = self.credentials.authenticators(&self.scenario, Arc::clone(&parts.store)).await?;
+        let own = AccountServerParts { name: fqdn(&name)?, voucher_seed: self.voucher_seed.clone(), authenticators };
+        Ok(account_server::start(AccountServerConfig::default(), own, parts, host).await?)
+    }
+
+    async fn coordinator(&self, name: &str, domain: &str) -> Result<CoordinatorEntity, ServerError> {
+        let (parts, host) = self.parts(name, self.storage(domain)).await?;
+        let account_server = fqdn(&self.scenario.account_server_name())?;
+        let zone_name = fqdn(domain)?;
+        let chosen = choices(&self.scenario, |kind| self.scenario.at_domain(kind, domain));
+        let strategies = Registry::builtin().choose(&chosen)?;
+        let prefixes = (self.virtual_ipv4(domain), self.virtual_ipv6(domain));
+        let mut config =
+            DirectionCoordinatorConfig::new(fqdn(name)?, zone_name, account_server.clone(), prefixes, strategies);
+        for server in self.scenario.servers().iter().filter(|server| server.ends_with(&format!(".{domain}"))) {
+            let own = self.own_server(server)?;
+            match server.get(..2) {
+                Some("rs") => config.relays.push(own),
+                Some("ns") => config.notification_servers.push(own),
+                _ => {}
+            }
+        }
+        let addresses = self.internet.addresses(account_server.as_str())?;
+        let zone = direction_coordinator::zone(&config, SIGNALLING_PORT, TLS_PORT, &host).with_account_server(
+            &account_server,
+            &addresses,
+            TLS_PORT,
+        );
+        Ok(direction_coordinator::start(config, zone, parts, Box::new(|_event| {}), host).await?)
+    }
+
+    fn own_server(&self, name: &str) -> Result<OwnServer, EquipmentError> {
+        Ok(OwnServer {
+            name: fqdn(name)?,
+            signalling: self.internet.dual_stack(name, SIGNALLING_PORT)?,
+            tls: self.internet.dual_stack(name, TLS_PORT)?,
+            notification: self.internet.dual_stack(name, NOTIFICATION_PORT)?,
+        })
+    }
+
+    async fn relay(&self, name: &str, domain: &str) -> Result<Handle<RelayServer>, ServerError> {
+        let (parts, host) = self.parts(name, self.storage(domain)).await?;
+        Ok(relay_server::start(RelayServerConfig::new(fqdn(name)?), parts, host).await?)
+    }
+
+    async fn notification(&self, name: &str, domain: &str) -> Result<Handle<NotificationServer>, ServerError> {
+        let (parts, host) = self.parts(name, self.storage(domain)).await?;
+        let config = NotificationServerConfig::new(fqdn(name)?);
+        Ok(notification_server::start(config, NOTIFICATION_PORT, parts, host).await?)
+    }
+
+    fn storage(&self, domain: &str) -> &str {
+        self.scenario.at_domain(Kind::Storage, domain).unwrap_or_else(|| Kind::Storage.default_name())
+    }
+
+    /// The domain's virtual IPv4 prefix: as the scenario says, or the /20 of 100.64.0.0/10 that its name hashes to.
+    fn virtual_ipv4(&self, domain: &str) -> (Ipv4Addr, u8) {
+        let chosen = self.scenario.domain.get(domain).and_then(|table| table.virtual_ipv4.as_deref());
+        chosen.and_then(parse_prefix).unwrap_or_else(|| {
+            let mut hash: u32 = 0x811c_9dc5;
+            for byte in domain.bytes() {
+                hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+            }
+            // There are 1,024 of them.
+            let number = (hash >> 16 ^ hash) & 0x3ff;
+            (Ipv4Addr::from_bits(Ipv4Addr::new(100, 64, 0, 0).to_bits() | number << 12), 20)
+        })
+    }
+
+    /// The domain's virtual IPv6 /64: as the scenario says, or the one of RFC 4193 that was drawn for it.
+    fn virtual_ipv6(&self, domain: &str) -> Ipv6Addr {
+        let chosen = self.scenario.domain.get(domain).and_then(|table| table.virtual_ipv6.as_deref());
+        let chosen: Option<(Ipv6Addr, u8)> = chosen.and_then(parse_prefix);
+        chosen.map_or_else(|| self.drawn_prefixes[domain], |(address, _)| address)
+    }
+}
+
+/// A /64 of a random /48 for each domain (RFC 4193).
+fn draw_prefixes(scenario: &Scenario, internet: &Internet) -> BTreeMap<String, Ipv6Addr> {
+    let prefix = |domain: &String| {
+        let mut octets = [0; 16];
+        internet.world.entropy(&format!("{domain} virtual prefix")).fill(&mut octets[1..6]);
+        octets[0] = 0xfd;
+        Ipv6Addr::from(octets)
+    };
+    scenario.domain.keys().map(|domain| (domain.clone(), prefix(domain))).collect()
+}
+
+fn fqdn(text: &str) -> Result<Fqdn, EquipmentError> {
+    Ok(Fqdn::parse(text)?)
+}
