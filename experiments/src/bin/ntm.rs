@@ -1,2 +1,7 @@
 //! The `ntm` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ntmobile_experiments::cli::main()
+}

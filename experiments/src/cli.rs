@@ -1,0 +1,155 @@
+//! The command line: what can be asked, and the help that teaches it.
+
+use crate::command;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  ntm run quickstart                              two domains, six nodes, one minute; writes runs/quickstart/7/
+  ntm run quickstart --seed 8                     another fate for the same world
+  ntm run quickstart --set node.alice.network=campus
+                                                  alice without a NAT: watch her paths become direct
+  ntm describe quickstart --toml > mine.toml      a scenario of your own to edit
+  ntm trace runs/quickstart/7 alice bob           how the two came to talk, message by message
+
+Exit codes: 0 it worked · 2 wrong usage · 3 the scenario is wrong · 4 the simulation failed
+            5 a run cannot be written or read · 6 not what was asked for is there · 130 stopped by Ctrl-C";
+
+/// NTMobile in one process: whole networks of nodes, servers and NATs in virtual time.
+#[derive(Debug, Parser)]
+#[command(name = "ntm", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario, show what came of it, and write it down.
+    Run(RunArguments),
+    /// Say what is in a scenario: domains, networks, nodes, plugins, conversations.
+    Describe(DescribeArguments),
+    /// List the scenarios that come with the program.
+    Scenarios,
+    /// Draw the conversation of two nodes from the trace of a run.
+    Trace(TraceArguments),
+    /// Write the report of a run again from what is in its directory.
+    Report(ReportArguments),
+}
+
+/// Arguments that say which scenario.
+#[derive(Debug, Args)]
+pub struct ScenarioArguments {
+    /// A built-in scenario's name (`ntm scenarios`) or a TOML file.
+    pub scenario: String,
+
+    /// Change a value, as in `world.duration=30s` or `node.alice.network=campus`. May be repeated. So do environment
+    /// variables such as NTM_WORLD__DURATION=30s; the command line has the last word.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Another seed: everything left to chance follows from it.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// `ntm run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArguments,
+
+    /// Where to write. [default: runs/SCENARIO/SEED]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Show nothing but errors.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    /// Show the results as one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ntm describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArguments {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArguments,
+
+    /// Print it as TOML, ready to be edited: with its comments, or with every override if there are any.
+    #[arg(long)]
+    pub(crate) toml: bool,
+}
+
+/// `ntm trace`.
+#[derive(Debug, Args)]
+pub struct TraceArguments {
+    /// The directory of a run.
+    pub(crate) run: PathBuf,
+    /// One node.
+    pub(crate) a: String,
+    /// The other.
+    pub(crate) b: String,
+    /// Print it for Mermaid instead.
+    #[arg(long, conflicts_with = "svg")]
+    pub(crate) mermaid: bool,
+    /// Print it as SVG instead.
+    #[arg(long)]
+    pub(crate) svg: bool,
+}
+
+/// `ntm report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The directory of a run.
+    pub(crate) run: PathBuf,
+}
+
+/// The whole command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::of_process();
+    let outcome = match cli.command {
+        None => command::welcome::print(&terminal),
+        Some(Command::Run(arguments)) => command::run::run(&arguments, &terminal),
+        Some(Command::Describe(arguments)) => command::describe::describe(&arguments, &terminal),
+        Some(Command::Scenarios) => command::scenarios::list(&terminal),
+        Some(Command::Trace(arguments)) => command::trace::trace(&arguments, &terminal),
+        Some(Command::Report(arguments)) => command::report::report(&arguments, &terminal),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{} {failure}", terminal.error("error:"));
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_the_readme_is_understood() {
+        let line = "ntm run quickstart --seed 8 --out /tmp/x --set world.duration=5s --set a.b=c --quiet --json";
+        let Some(Command::Run(run)) = Cli::parse_from(line.split(' ')).command else { panic!("not a run") };
+        assert_eq!((run.scenario.scenario.as_str(), run.scenario.seed), ("quickstart", Some(8)));
+        assert_eq!(run.scenario.set.len(), 2);
+        assert!(run.quiet && run.json);
+    }
+}

@@ -1,0 +1,9 @@
+//! What `ntm` can do, a file for each.
+
+pub mod describe;
+pub mod report;
+pub mod results;
+pub mod run;
+pub mod scenarios;
+pub mod trace;
+pub mod welcome;

@@ -1,0 +1,86 @@
+//! How the command fails: one variant for each exit code that scripts can tell apart.
+
+use ntmobile_lab::digest::DigestError;
+use ntmobile_lab::record::RecordError;
+use ntmobile_lab::run::RunError;
+use ntmobile_lab::scenario::problem::ScenarioError;
+use ntmobile_telemetry::read::ReadError;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use thiserror::Error;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The scenario is wrong.
+    #[error("{0}")]
+    Scenario(#[from] ScenarioError),
+    /// The scenario's file cannot be read.
+    #[error("{path}: {source}")]
+    ScenarioFile {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The simulation failed: a panic, a deadlock.
+    #[error("the simulation failed: {0}")]
+    Run(RunError),
+    /// A run's directory cannot be written or read.
+    #[error("{0}")]
+    Record(#[from] RecordError),
+    /// A run's trace cannot be read.
+    #[error("{path}: {source}")]
+    Trace {
+        /// Which.
+        path: PathBuf,
+        /// Where and how.
+        source: ReadError,
+    },
+    /// A run cannot be reported.
+    #[error("{0}")]
+    Report(#[from] DigestError),
+    /// The run holds nothing of the kind.
+    #[error("{0}")]
+    NotThere(String),
+    /// The user stopped it.
+    #[error("stopped; what was measured until then is in {0}, marked as partial")]
+    Stopped(PathBuf),
+    /// Standard output cannot be written.
+    #[error("standard output: {0}")]
+    Output(io::Error),
+    /// Whoever read standard output has had enough, as `head` does: no failure at all.
+    #[error("nobody reads standard output any more")]
+    ReaderGone,
+}
+
+impl Failure {
+    /// See the help text.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Scenario(_) | Self::ScenarioFile { .. } => 3,
+            Self::Run(_) => 4,
+            Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
+            Self::NotThere(_) => 6,
+            Self::Stopped(_) => 130,
+            Self::ReaderGone => 0,
+        })
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::ReaderGone } else { Self::Output(error) }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Scenario(error) => Self::Scenario(error),
+            RunError::Record(error) => Self::Record(error),
+            error => Self::Run(error),
+        }
+    }
+}
