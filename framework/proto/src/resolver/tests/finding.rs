@@ -192,6 +192,22 @@ fn queries_are_repeated_until_the_time_is_over() {
 }
 
 #[test]
+fn nearly_every_look_up_succeeds_where_three_of_ten_datagrams_are_lost() {
+    let mut found = 0;
+    for seed in 1..=200 {
+        let mut world = two_domains(BOTH);
+        world.chance = Chance(seed * 0x9E37_79B9);
+        world.loss = 77;
+        match world.dc("alice.u1.example") {
+            Ok(server) => found += u32::from(server.name == fqdn("dc.u1.example")),
+            Err(failure) => assert_eq!(failure, LookupFailure::TimedOut),
+        }
+        assert_eq!(world.resolver.deadline(), None, "nothing is left under way");
+    }
+    assert!(found >= 195, "{found} of 200");
+}
+
+#[test]
 fn what_is_known_ends_with_its_ttl() {
     let mut world = two_domains(BOTH);
     assert!(world.dc("alice.u1.example").is_ok());

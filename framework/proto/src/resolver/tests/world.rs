@@ -6,7 +6,7 @@ use crate::time::Instant;
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record};
-use ntmobile_wire::entropy::Entropy;
+use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::name::Fqdn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -63,6 +63,8 @@ pub(super) struct World {
     pub(super) chance: Chance,
     pub(super) queries: usize,
     pub(super) asked: Vec<(SocketAddr, String)>,
+    /// Of 256 datagrams, how many are lost.
+    pub(super) loss: u8,
     servers: BTreeMap<SocketAddr, Script>,
     flying: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
     count: u64,
@@ -125,6 +127,7 @@ impl World {
             chance: Chance(0x9E37_79B9_7F4A_7C15),
             queries: 0,
             asked: Vec::new(),
+            loss: 0,
             servers: BTreeMap::new(),
             flying: BTreeMap::new(),
             count: 0,
@@ -186,6 +189,10 @@ impl World {
             let query = Message::from_vec(&transmit.bytes).expect("a sound query");
             let asked = &query.queries[0];
             self.asked.push((transmit.to, format!("{} {}", asked.query_type(), asked.name())));
+            let [query_fate, answer_fate] = draw(&mut self.chance);
+            if query_fate < self.loss || answer_fate < self.loss {
+                continue;
+            }
             if let Some(reply) = self.servers.get(&transmit.to).and_then(|script| script(&query)) {
                 self.count += 1;
                 self.flying.insert((self.now + ROUND_TRIP, self.count), (transmit.to, reply));
