@@ -1,5 +1,7 @@
 //! Simulated UDP at scale, as a program that prints its figures: `cargo bench -p ntmobile-sim --bench internet`.
 
+#![expect(clippy::disallowed_methods, reason = "it measures how long the simulator itself takes, on the wall")]
+
 #[path = "shared/traffic.rs"]
 mod traffic;
 

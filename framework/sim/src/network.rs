@@ -9,6 +9,43 @@
 //! 3. after each of these, put what [`Network::drain_scheduled`] yields into the agenda and give what
 //!    [`Network::drain_delivered`] yields to the hosts; go on at 2.
 //!
+//! ```
+//! use ntmobile_proto::time::Instant;
+//! use ntmobile_sim::agenda::Agenda;
+//! use ntmobile_sim::network::{LinkRecord, NatRecord, Network, NodeKind, Packet};
+//! use std::net::SocketAddr;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut network = Network::new(7);
+//! let core = network.add_node("core", NodeKind::Router)?;
+//! network.serve(core, "203.0.113.0/24".parse()?)?;
+//! let home = network.add_node("home", NodeKind::Nat(NatRecord::default()))?;
+//! network.serve(home, "192.168.1.0/24".parse()?)?;
+//! network.attach(home, core, LinkRecord::with_delay(Duration::from_millis(8)))?;
+//! let [alice, bob] = ["alice", "bob"].map(|name| network.add_node(name, NodeKind::Host));
+//! let (alice, bob) = (alice?, bob?);
+//! network.attach(alice, home, LinkRecord::default())?;
+//! network.attach(bob, core, LinkRecord::default())?;
+//!
+//! let [from, to] = [alice, bob].map(|host| SocketAddr::new(network.addresses(host)[0], 4500));
+//! network.send(Instant::ORIGIN, alice, Packet::udp(from, to, "hello".into())?)?;
+//! let mut agenda = Agenda::new();
+//! loop {
+//!     for (at, event) in network.drain_scheduled() {
+//!         agenda.schedule(at, event);
+//!     }
+//!     for (host, packet) in network.drain_delivered() {
+//!         // Bob sees the NAT's address.
+//!         assert_eq!((host, packet.source().to_string()), (bob, "203.0.113.2".into()));
+//!     }
+//!     let Some((now, event)) = agenda.pop() else { break };
+//!     network.handle(now, event);
+//! }
+//! assert_eq!(network.totals().delivered, 1);
+//! # Ok(()) }
+//! ```
+//!
 //! Packets in flight stay inside the network; an event only names one, so the agenda moves a few bytes for each hop.
 //!
 //! NATs, firewalls and links each have a record of plain values; the book's chapter on the simulator explains every field.
@@ -21,6 +58,7 @@ mod link;
 mod nat;
 mod packet;
 mod prefix;
+mod reachability;
 mod route;
 mod session;
 mod tap;

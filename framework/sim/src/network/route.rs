@@ -2,7 +2,7 @@
 
 use super::InterfaceId;
 use super::prefix::{Prefix, bits, mask};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Where a route leads.
@@ -16,12 +16,12 @@ pub(super) enum Target {
     Nobody,
 }
 
-/// All routes of one prefix length. Only ever looked up by key, never iterated.
+/// All routes of one prefix length.
 #[derive(Clone, Debug)]
 struct Level {
     length: u8,
     mask: u128,
-    routes: HashMap<u128, Target>,
+    routes: BTreeMap<u128, Target>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ impl RouteTable {
         let levels = self.levels(prefix);
         let place = levels.partition_point(|level| level.length > prefix.length());
         if levels.get(place).is_none_or(|level| level.length != prefix.length()) {
-            let level = Level { length: prefix.length(), mask: mask(prefix.length()), routes: HashMap::new() };
+            let level = Level { length: prefix.length(), mask: mask(prefix.length()), routes: BTreeMap::new() };
             levels.insert(place, level);
         }
         levels[place].routes.insert(bits(prefix.address()), target);

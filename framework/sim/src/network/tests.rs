@@ -272,3 +272,27 @@ fn a_detached_uplink_leaves_the_other_one_as_default() {
     world.driven.udp(host, from, to, b"x");
     assert_eq!(world.driven.run().len(), 1);
 }
+
+#[test]
+fn a_network_with_two_uplinks_stays_reachable_by_the_one_that_is_left() {
+    let mut world = world(milliseconds(1));
+    let first = world.driven.network.interfaces(world.access[1])[0];
+    let core = world.driven.network.node_of(world.driven.network.peer_of(first));
+    world.driven.network.attach(world.access[1], core, milliseconds(10)).expect("addresses are left");
+    let (from, to) = (world.endpoint(0, true), world.endpoint(1, true));
+    world.driven.network.detach(first);
+    world.driven.udp(world.hosts[0], from, to, b"there");
+    world.driven.udp(world.hosts[1], to, from, b"and back");
+    assert_eq!(world.driven.run().len(), 2);
+    // Now the other one, which was announced later.
+    let again = world.driven.network.attach(world.access[1], core, milliseconds(10)).expect("addresses are left");
+    world.driven.network.detach(again);
+    world.driven.udp(world.hosts[0], from, to, b"there");
+    assert_eq!(world.driven.run().len(), 1);
+    let last = world.driven.network.interfaces(world.access[1])[1];
+    world.driven.network.detach(last);
+    world.driven.udp(world.hosts[0], from, to, b"nowhere");
+    let delivered = world.driven.run();
+    let Transport::Icmp(error) = delivered[0].2.transport() else { panic!("no error") };
+    assert_eq!(error.kind, IcmpKind::Unreachable(Unreachable::Network));
+}

@@ -1,9 +1,9 @@
-//! Building the network, and changing it while it runs: nodes, attachments, addresses, routes, movement.
+//! Building the network, and changing it while it runs: nodes, attachments, addresses, movement.
 
 use super::chance::Chance;
 use super::firewall::Firewall;
 use super::link::{Link, LinkRecordError, Transmitter};
-use super::nat::{Ipv6Passage, Nat, NatRecordError};
+use super::nat::{Nat, NatRecordError};
 use super::prefix::{Pool, Prefix};
 use super::route::{RouteTable, Target};
 use super::transit::PathMtu;
@@ -136,10 +136,8 @@ impl Network {
             self.node_mut(node).routes.insert(Prefix::host(address), Target::Local);
             self.announce(to, Prefix::host(address), Some(upper));
         }
-        for (prefix, _) in self.node(node).behind.clone() {
-            if self.is_shown_above(node, prefix) {
-                self.announce(to, prefix, Some(upper));
-            }
+        for prefix in self.shown_above(node) {
+            self.announce(to, prefix, Some(upper));
         }
         self.refresh_outer_addresses(node);
         Ok(lower)
@@ -207,10 +205,8 @@ impl Network {
         self.interface_mut(upper).is_up = false;
         let (node, to) = (self.interface(lower).node, self.interface(upper).node);
         let addresses = std::mem::take(&mut self.interface_mut(lower).addresses);
-        for (prefix, _) in self.node(node).behind.clone() {
-            if self.is_shown_above(node, prefix) {
-                self.withdraw(to, prefix, upper);
-            }
+        for prefix in self.shown_above(node) {
+            self.withdraw(to, prefix, upper);
         }
         for assigned in addresses {
             self.node_mut(node).routes.remove(Prefix::host(assigned.address), Target::Local);
@@ -252,60 +248,6 @@ impl Network {
             }
         }
         self.set_default_routes(node);
-    }
-
-    /// The default route of each family leads out of the first uplink that has an address of it.
-    fn set_default_routes(&mut self, node: NodeId) {
-        for default in [Prefix::ALL_V4, Prefix::ALL_V6] {
-            let first = self.node(node).uplinks.iter().copied().find(|uplink| {
-                self.interface(*uplink).addresses.iter().any(|assigned| default.contains(assigned.address))
-            });
-            if let Some(uplink) = first {
-                self.node_mut(node).routes.insert(default, Target::Via(uplink));
-            }
-        }
-    }
-
-    /// Whether those above the node may know that the prefix is behind it.
-    fn is_shown_above(&self, node: NodeId, prefix: Prefix) -> bool {
-        match &self.node(node).role {
-            Role::Host => false,
-            Role::Router | Role::Firewall(_) => true,
-            Role::Nat(nat) => !prefix.is_ipv4() && nat.record.ipv6 != Ipv6Passage::Blocked,
-        }
-    }
-
-    /// Lets a node, and those above it, know by which way a prefix is reached.
-    fn announce(&mut self, node: NodeId, prefix: Prefix, by: Option<InterfaceId>) {
-        let place = self.node_mut(node);
-        if let Some(interface) = by {
-            place.routes.insert(prefix, Target::Via(interface));
-        }
-        let is_covered = place.pools.iter().any(|pool| {
-            pool.prefix() != prefix
-                && pool.prefix().contains(prefix.address())
-                && pool.prefix().length() < prefix.length()
-        });
-        place.behind.push((prefix, by));
-        if is_covered || !self.is_shown_above(node, prefix) {
-            return;
-        }
-        for uplink in self.node(node).uplinks.clone() {
-            let upper = self.interface(uplink).peer;
-            self.announce(self.interface(upper).node, prefix, Some(upper));
-        }
-    }
-
-    /// Takes an announcement back.
-    fn withdraw(&mut self, node: NodeId, prefix: Prefix, by: InterfaceId) {
-        let place = self.node_mut(node);
-        let Some(at) = place.behind.iter().position(|entry| *entry == (prefix, Some(by))) else { return };
-        place.behind.remove(at);
-        place.routes.remove(prefix, Target::Via(by));
-        for uplink in self.node(node).uplinks.clone() {
-            let upper = self.interface(uplink).peer;
-            self.withdraw(self.interface(upper).node, prefix, upper);
-        }
     }
 
     /// Takes a link down or up again; addresses and routes stay. Packets on it when it goes down are lost.

@@ -10,7 +10,7 @@ use crate::network::counters::DropReason;
 use crate::network::packet::protocol;
 use crate::network::session::{Direction, Expiry, Session, Timers};
 use ntmobile_proto::time::Instant;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// A conversation as the inside sees it.
@@ -26,7 +26,7 @@ pub(super) struct Flow {
 }
 
 /// What distinguishes mappings; the outside endpoint's parts that do not count are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct MappingKey {
     protocol: u8,
     inner: SocketAddrV4,
@@ -60,8 +60,8 @@ pub(in crate::network) struct NatTable {
     next_outer: usize,
     mappings: Vec<Option<Mapping>>,
     free: Vec<u32>,
-    by_inner: HashMap<MappingKey, u32>,
-    by_outer: HashMap<(u8, SocketAddrV4), u32>,
+    by_inner: BTreeMap<MappingKey, u32>,
+    by_outer: BTreeMap<(u8, SocketAddrV4), u32>,
     shares: BTreeMap<Ipv4Addr, Share>,
     ports: Ports,
     expiry: Expiry<u32>,
@@ -77,8 +77,8 @@ impl NatTable {
             next_outer: 0,
             mappings: Vec::new(),
             free: Vec::new(),
-            by_inner: HashMap::new(),
-            by_outer: HashMap::new(),
+            by_inner: BTreeMap::new(),
+            by_outer: BTreeMap::new(),
             shares: BTreeMap::new(),
             ports: Ports::default(),
             expiry: Expiry::default(),
