@@ -1,5 +1,6 @@
 //! The entities as actors in a whole simulated network, with real DNS, TLS and TCP.
 
+mod applications;
 mod garbage;
 mod moving;
 mod restarting;

@@ -38,7 +38,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) const DOMAINS: [&str; 2] = ["u1.example", "u2.example"];
+/// The first and the third have chosen the same virtual IPv4 prefix.
+pub(crate) const DOMAINS: [&str; 3] = ["u1.example", "u2.example", "u3.example"];
 const AS: &str = "as.example";
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -285,7 +286,7 @@ impl Scene {
     ) -> direction_coordinator::CoordinatorEntity {
         let number = DOMAINS.iter().position(|known| *known == domain).unwrap();
         let prefixes = (
-            (format!("100.64.{}.0", 16 * number).parse().unwrap(), 20),
+            (format!("100.64.{}.0", 16 * (number % 2)).parse().unwrap(), 20),
             format!("fd00:0:0:{}::", number + 1).parse().unwrap(),
         );
         let strategies = Registry::builtin().choose(&self.choices).unwrap();
