@@ -8,6 +8,7 @@ mod layout;
 pub mod mermaid;
 pub mod svg;
 pub mod text;
+mod unchecked;
 
 use crate::conversation::Trace;
 use crate::read::RecordedSpan;
@@ -15,12 +16,14 @@ use ntmobile_proto::trace::SpanKind;
 use serde::{Deserialize, Serialize};
 
 pub use layout::milliseconds;
+pub use unchecked::SequenceError;
 
 /// The name of the span with which a conversation has reached its purpose.
 pub const FIRST_APPLICATION_PACKET: &str = "First application packet";
 
 /// A sequence diagram.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "unchecked::Unchecked")]
 pub struct Sequence {
     /// The name of the root span.
     pub name: String,
@@ -114,6 +117,8 @@ impl Sequence {
     /// Reads the diagram off a trace.
     pub fn of(trace: &Trace<'_>) -> Self {
         let origin = trace.start();
+        // In a file that was tampered with, an event may lie before the beginning.
+        let offset = |time: u64| time.saturating_sub(origin);
         let root = trace.root();
         let mut found = arrows::find(trace);
         found.sort_by_key(|message| (message.sent, message.received));
@@ -138,8 +143,8 @@ impl Sequence {
                 to: message.to.map(|to| lanes.index(to)),
                 name: message.name.to_owned(),
                 detail: message.detail.clone(),
-                sent: message.sent - origin,
-                received: message.received.map(|received| received - origin),
+                sent: offset(message.sent),
+                received: message.received.map(offset),
                 repetition: message.repetition,
                 assumed: message.assumed,
                 failure: message.failure.map(str::to_owned),
@@ -150,8 +155,8 @@ impl Sequence {
         sequence.critical_path = path
             .into_iter()
             .map(|part| match part.message {
-                Some(arrow) => Link::Message { arrow, from: part.from - origin, to: part.to - origin },
-                None => Link::Wait { lane: lanes.index(part.entity), from: part.from - origin, to: part.to - origin },
+                Some(arrow) => Link::Message { arrow, from: offset(part.from), to: offset(part.to) },
+                None => Link::Wait { lane: lanes.index(part.entity), from: offset(part.from), to: offset(part.to) },
             })
             .collect();
         sequence.lanes = lanes.names;

@@ -374,9 +374,88 @@ fn a_diagram_survives_serialisation() {
 }
 
 #[test]
+fn a_diagram_from_outside_is_checked() {
+    type Change = dyn Fn(&mut Sequence);
+    let sequence = conversation().sequence();
+    let read = |change: &Change| {
+        let mut sequence = sequence.clone();
+        change(&mut sequence);
+        let json = serde_json::to_string(&sequence).expect("plain data");
+        serde_json::from_str::<Sequence>(&json).map_err(|error| error.to_string())
+    };
+    let dangling = SequenceError::Dangling.to_string();
+    let backwards = SequenceError::Backwards.to_string();
+    let cases: [(&Change, &str); 6] = [
+        (&|sequence| sequence.arrows[0].from = 4, &dangling),
+        (&|sequence| sequence.arrows[0].to = Some(4), &dangling),
+        (&|sequence| sequence.steps[0].lane = 9, &dangling),
+        (&|sequence| sequence.critical_path.push(Link::Message { arrow: 99, from: 0, to: 0 }), &dangling),
+        (&|sequence| sequence.arrows[1].received = Some(1), &backwards),
+        (&|sequence| sequence.critical_path.push(Link::Wait { lane: 0, from: 2, to: 1 }), &backwards),
+    ];
+    for (change, expected) in cases {
+        let error = read(change).expect_err("it makes no sense");
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn times_are_written_so_that_they_can_be_told_apart() {
     let cases = [(0, "0.0"), (42_000, "0.042"), (12_500_000, "12.5"), (1_234_000_000, "1234.0")];
     for (nanos, written) in cases {
         assert_eq!(milliseconds(nanos), written);
+    }
+}
+
+/// Spans that no machine would record: any parent, any kind, any order, events at any time.
+fn arbitrary_span() -> impl proptest::strategy::Strategy<Value = RecordedSpan> {
+    use proptest::prelude::*;
+    let names = prop::sample::select(vec!["Conversation", "Handover", "DNS Query", FIRST_APPLICATION_PACKET, "Login"]);
+    let kinds = prop::sample::select(vec![
+        SpanKind::Internal,
+        SpanKind::Client,
+        SpanKind::Server,
+        SpanKind::Producer,
+        SpanKind::Consumer,
+    ]);
+    let entities = prop::sample::select(vec!["a.x", "b.x", "c"]);
+    let numbers = (0..8_u8, prop::option::of(0..8_u8), 0..50_u64, 0..50_u64, prop::collection::vec(0..99_u64, 0..3));
+    (names, kinds, entities.clone(), prop::option::of(entities), numbers, any::<bool>()).prop_map(
+        |(name, kind, entity, peer, (number, parent, start, length, events), failed)| RecordedSpan {
+            entity: entity.into(),
+            context: TraceContext { trace: [1; 16], span: [number; 8] },
+            parent: parent.map(|parent| [parent; 8]),
+            links: Vec::new(),
+            name: name.into(),
+            kind,
+            start: start * MS,
+            end: (start + length) * MS,
+            attributes: peer.map(|peer| ("ntm.peer".to_owned(), peer.to_owned().into())).into_iter().collect(),
+            events: events.into_iter().map(|at| (at * MS, "retransmitted".to_owned())).collect(),
+            failure: failed.then(|| "failed".to_owned()),
+        },
+    )
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_trace_can_be_drawn(mut spans in proptest::collection::vec(arbitrary_span(), 1..16), width in 0..200_usize) {
+        spans.sort_by_key(|span| (span.start, span.end));
+        let recording = Recording { spans, ..Recording::default() };
+        let chapters = recording.conversations().into_iter().map(|conversation| conversation.trace);
+        for trace in recording.traces().into_iter().chain(chapters) {
+            let sequence = Sequence::of(&trace);
+            let mut now = 0;
+            for link in &sequence.critical_path {
+                let (Link::Message { from, to, .. } | Link::Wait { from, to, .. }) = *link;
+                proptest::prop_assert_eq!(from, now);
+                now = to;
+            }
+            let json = serde_json::to_string(&sequence).expect("plain data");
+            proptest::prop_assert_eq!(&serde_json::from_str::<Sequence>(&json).expect("sound"), &sequence);
+            text::draw(&sequence, text::Style { width, colour: width % 2 == 0 });
+            svg::draw(&sequence, svg::Place::Alone);
+            mermaid::write(&sequence);
+        }
     }
 }
