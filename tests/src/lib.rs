@@ -1,4 +1,5 @@
 //! The suites that cross crates, and the bench that machines are tested on.
 
+pub mod arrows;
 pub mod bench;
 pub mod network;
