@@ -10,6 +10,7 @@ use ntmobile_ports::store::Store;
 use ntmobile_ports::tls::Tls;
 use ntmobile_proto::endpoint::Peer;
 use ntmobile_proto::node::{Node as NodeMachine, NodeCommand, NodeConfig};
+use ntmobile_proto::packet::KeyLog;
 use ntmobile_stack::{Stack, StackOptions};
 use ntmobile_wire::address::VirtualAddresses;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct NodeParts {
     pub tls: Arc<dyn Tls>,
     /// What it must not forget.
     pub store: Arc<dyn Store>,
+    /// Who is told the keys of its packets: nobody, unless an experiment decrypts its own capture.
+    pub key_log: Option<Arc<dyn KeyLog>>,
 }
 
 /// Starts a node and has it join its network.
@@ -47,12 +50,16 @@ pub async fn start(config: NodeConfig, parts: NodeParts, host: Host) -> Result<N
         make_stack: stack_maker(&host, &entity, &path),
         errands,
     };
-    let tunnels_of = Arc::clone(&path);
+    let (tunnels_of, key_log) = (Arc::clone(&path), parts.key_log);
     let blueprint = Blueprint {
         name: entity,
         machine: Box::new(move |entropy| {
             let machine = NodeMachine::new(config.clone(), entropy);
-            tunnels_of.use_tunnels(machine.tunnels());
+            let tunnels = machine.tunnels();
+            if let Some(log) = &key_log {
+                tunnels.log_keys(Arc::clone(log));
+            }
+            tunnels_of.use_tunnels(tunnels);
             machine
         }),
         signalling: port,

@@ -5,6 +5,7 @@ use crate::node::NodeParts;
 use ntmobile_ports::store::Store;
 use ntmobile_ports::tls::Tls;
 use ntmobile_proto::node::NodeConfig;
+use ntmobile_proto::packet::KeyLog;
 use ntmobile_proto::policy::Strategies;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::ApplicationId;
@@ -34,6 +35,8 @@ pub struct Device {
     pub strategies: Strategies,
     /// The cipher that it runs best.
     pub suite: CipherSuite,
+    /// Who is told the keys of its packets: nobody, unless an experiment decrypts its own capture.
+    pub key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl Device {
@@ -50,7 +53,8 @@ impl Device {
             suite: self.suite,
             ..NodeConfig::new(account, credential, self.account_server.clone(), self.strategies.clone())
         };
-        (config, NodeParts { port: 0, tls: Arc::clone(&self.tls), store: (self.stores)(application) })
+        let (tls, store, key_log) = (Arc::clone(&self.tls), (self.stores)(application), self.key_log.clone());
+        (config, NodeParts { port: 0, tls, store, key_log })
     }
 }
 

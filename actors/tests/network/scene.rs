@@ -330,6 +330,7 @@ impl Scene {
             account_server_addresses: None,
             strategies: Registry::builtin().choose(&self.choices).unwrap(),
             suite: CipherSuite::Aes128Gcm,
+            key_log: None,
         }
     }
 

@@ -6,6 +6,7 @@
 //! [`PacketNotice`](crate::machine::PacketNotice)s go up.
 
 mod inner;
+mod key_log;
 mod relay;
 mod table;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 mod tunnel;
 
 pub use inner::{CONTROL_PORT, InnerHeader, control_packet};
+pub use key_log::KeyLog;
 pub use relay::{Dropped, LegCounters, Relay, RelayTable, Relayed};
 pub use table::{InstallError, TunnelTable};
 pub use tunnel::{

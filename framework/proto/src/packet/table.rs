@@ -2,6 +2,7 @@
 //! packet path reads whatever table is there, and waits for nobody.
 
 use super::inner::InnerHeader;
+use super::key_log::{KeyLog, MaybeLog};
 use super::tunnel::{Inbound, InboundRefusal, OutboundRefusal, Tunnel, TunnelSettings};
 use crate::time::Instant;
 use arc_swap::ArcSwap;
@@ -61,12 +62,18 @@ pub struct TunnelTable {
     snapshot: ArcSwap<Snapshot>,
     /// Held by whoever makes the next snapshot.
     writing: Mutex<()>,
+    log: Mutex<MaybeLog>,
 }
 
 impl TunnelTable {
     /// A table without tunnels.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Tells the keys of every tunnel that is installed from now on.
+    pub fn log_keys(&self, log: Arc<dyn KeyLog>) {
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = MaybeLog(Some(log));
     }
 
     /// Accepts what comes through a new tunnel under `k_mncn`. Nothing goes out through it until [`TunnelTable::activate`].
@@ -77,7 +84,8 @@ impl TunnelTable {
         k_mncn: &Secret,
     ) -> Result<Arc<Tunnel>, InstallError> {
         let spi = settings.spi_in;
-        let tunnel = Arc::new(Tunnel::new(now, settings, k_mncn)?);
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tunnel = Arc::new(Tunnel::new(now, settings, k_mncn, log)?);
         self.change(|snapshot| {
             if snapshot.by_identifier.contains_key(&spi.identifier()) {
                 return Err(InstallError::SpiInUse(spi));

@@ -4,6 +4,7 @@
 //! pointer. A move replaces the address and keeps sealer and openers: sequence and replay state are never reset.
 
 use super::inner::{InnerHeader, control_packet};
+use super::key_log::MaybeLog;
 use crate::machine::PacketNotice;
 use crate::time::Instant;
 use arc_swap::ArcSwap;
@@ -176,6 +177,7 @@ struct State {
 #[derive(Debug)]
 pub struct Tunnel {
     settings: TunnelSettings,
+    log: MaybeLog,
     state: ArcSwap<State>,
     /// The source that signalling was told of last, so that it is told once.
     roamed: Mutex<Option<SocketAddr>>,
@@ -188,10 +190,17 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    pub(super) fn new(now: Instant, settings: TunnelSettings, k_mncn: &Secret) -> Result<Self, UnknownSuite> {
+    pub(super) fn new(
+        now: Instant,
+        settings: TunnelSettings,
+        k_mncn: &Secret,
+        log: MaybeLog,
+    ) -> Result<Self, UnknownSuite> {
         let (spi_in, spi_out) = (settings.spi_in, settings.spi_out);
         let key_in = settings.key_in(k_mncn, spi_in)?;
         let key_out = settings.key_out(k_mncn, spi_out)?;
+        log.key(spi_in, settings.suite, &key_in);
+        log.key(spi_out, settings.suite, &key_out);
         let state = State {
             next_hop: settings.next_hop,
             sealer: Arc::new(EspSealer::new(spi_out, &key_out)),
@@ -199,6 +208,7 @@ impl Tunnel {
         };
         Ok(Self {
             settings,
+            log,
             state: ArcSwap::from_pointee(state),
             roamed: Mutex::new(None),
             last_used: AtomicU64::new(now.0),
@@ -260,7 +270,9 @@ impl Tunnel {
     /// it has, it keeps that as it is: a repeated request must not reset replay state.
     pub fn accept_generation(&self, generation: u32, k_mncn: &Secret) -> Result<(), UnknownSuite> {
         let spi = self.settings.spi_in.at_generation(generation);
-        let fresh = Generation::new(spi, &self.settings.key_in(k_mncn, spi)?);
+        let key = self.settings.key_in(k_mncn, spi)?;
+        let fresh = Generation::new(spi, &key);
+        self.log.key(spi, self.settings.suite, &key);
         self.state.rcu(|state| {
             let mut state = State::clone(state);
             if state.generations.iter().all(|known| known.spi != spi) {
@@ -276,7 +288,9 @@ impl Tunnel {
     /// repeated response must not reset the sequence.
     pub fn send_generation(&self, generation: u32, k_mncn: &Secret) -> Result<(), UnknownSuite> {
         let spi = self.settings.spi_out.at_generation(generation);
-        let fresh = Arc::new(EspSealer::new(spi, &self.settings.key_out(k_mncn, spi)?));
+        let key = self.settings.key_out(k_mncn, spi)?;
+        let fresh = Arc::new(EspSealer::new(spi, &key));
+        self.log.key(spi, self.settings.suite, &key);
         self.state.rcu(|state| {
             let sealer = if state.sealer.spi() == spi { &state.sealer } else { &fresh };
             State { sealer: Arc::clone(sealer), ..State::clone(state) }
