@@ -1,5 +1,6 @@
 //! The simulated internet of one run, and what every entity takes from it: a host, a TLS end, a store.
 
+use super::keys::KeyRing;
 use super::topology::{ROOT_SERVER, Topology};
 use crate::scenario::Scenario;
 use ntmobile_actors::host::{Host, HostParts};
@@ -70,6 +71,7 @@ pub(super) struct Internet {
     /// What servers keep across a restart.
     stores: RefCell<BTreeMap<String, Arc<dyn Store>>>,
     databases: PathBuf,
+    pub(super) key_log: Arc<KeyRing>,
 }
 
 impl Internet {
@@ -93,6 +95,7 @@ impl Internet {
             serial: RefCell::new(1),
             stores: RefCell::default(),
             databases,
+            key_log: Arc::default(),
         };
         let root = internet.addresses(ROOT_SERVER)?;
         internet.root_servers = root.into_iter().map(|address| SocketAddr::new(address, DNS_PORT)).collect();

@@ -9,7 +9,7 @@ use super::servers::{ServerError, Servers};
 use super::topology::{Topology, TopologyError};
 use super::traffic::{Board, converse};
 use crate::progress::{Phase, Progress};
-use crate::record::{Conversation, RecordError, RunDirectory};
+use crate::record::{Conversation, RunDirectory};
 use crate::run::RunError;
 use crate::scenario::Scenario;
 use ntmobile_ports::clock::Clock;
@@ -60,6 +60,7 @@ pub struct Life {
     internet: Rc<Internet>,
     recorder: Recorder,
     board: Board,
+    directory: RunDirectory,
 }
 
 /// What is left of a world.
@@ -116,6 +117,7 @@ impl Life {
             world,
             internet: Rc::new(internet.map_err(WorldError::from)?),
             recorder,
+            directory: directory.clone(),
         })
     }
 
@@ -141,10 +143,11 @@ impl Life {
         let written = self.recorder.finish(end);
         failure = failure.or(written.err().map(|error| LifeFailure::Record(error.into())));
         let captured = self.world.network(|network| network.finish_capture());
-        failure = failure.or(captured.err().map(|source| {
-            let path = "capture.pcapng".into();
-            LifeFailure::Record(RunError::Record(RecordError::Io { path, source }))
-        }));
+        let captured = captured.map_err(self.directory.error(&self.directory.capture_path()));
+        let keys = self.internet.key_log.write_to(&self.directory.wireshark_path());
+        let keys = keys.map_err(self.directory.error(&self.directory.wireshark_path()));
+        let unwritten = captured.and(keys).err();
+        failure = failure.or(unwritten.map(|error| LifeFailure::Record(error.into())));
         Lived { conversations: self.conversations(&happenings), end, events: self.world.events(), failure }
     }
 

@@ -6,6 +6,7 @@
 mod credentials;
 mod events;
 mod internet;
+mod keys;
 mod life;
 pub mod measure;
 mod names;

@@ -3,6 +3,7 @@
 
 use super::credentials::{Credentials, Secret};
 use super::internet::{EquipmentError, Internet};
+use super::keys::KeyRing;
 use super::traffic::{Board, services};
 use crate::record::Path;
 use crate::scenario::Scenario;
@@ -68,12 +69,13 @@ impl Nodes {
             let password = credentials.of(name).and_then(Secret::password);
             let credential = password.map_or(Credential::Certificate, Credential::from);
             let (clock, board, name) = (internet.world.clock(), board.clone(), name.clone());
+            let key_log = Arc::clone(&internet.key_log);
             actix::spawn(async move {
                 clock.sleep_until(Instant(start.as_nanos())).await;
                 match Node::join(&device, &account.to_string(), credential).await {
                     Ok(node) => {
                         services(&node, &board);
-                        actix::spawn(watch_tunnels(name, node.clone(), board));
+                        actix::spawn(watch_tunnels(name, node.events(), board, key_log));
                         tell.send_replace(Presence::Joined(node));
                     }
                     Err(error) => drop(tell.send_replace(Presence::Refused(explain(&error).into()))),
@@ -131,6 +133,7 @@ fn device(
         account_server_addresses: None,
         strategies: Registry::builtin().choose(&choices(scenario, |kind| scenario.at_node(kind, name)))?,
         suite,
+        key_log: Some(internet.key_log.clone()),
     })
 }
 
@@ -147,13 +150,11 @@ pub(super) fn choices<'s>(scenario: &'s Scenario, at: impl Fn(Kind) -> Option<&'
 }
 
 /// Notes which way the node's tunnels go, now and after each change.
-async fn watch_tunnels(name: String, node: Node, board: Board) {
-    let mut events = node.events();
-    // Not held: a node that everybody else has let go of leaves the network.
-    drop(node);
+async fn watch_tunnels(name: String, mut events: broadcast::Receiver<NodeEvent>, board: Board, key_log: Arc<KeyRing>) {
     loop {
         match events.recv().await {
             Ok(NodeEvent::TunnelBuilt { connection, .. }) => {
+                key_log.port(connection.remote.port());
                 let path = connection.relay.map_or(Path::Direct, |relay| Path::Relayed(relay.to_string()));
                 board.path(&name, connection.peer.name.host(), &path);
             }
