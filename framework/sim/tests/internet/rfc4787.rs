@@ -141,9 +141,12 @@ fn mappings_last_exactly_as_long_as_said_req_5() {
 
 #[test]
 fn mappings_are_refreshed_by_the_directions_said_req_6() {
-    for refresh in [Refresh::Outbound, Refresh::Inbound, Refresh::Both] {
+    // Without a filter the mapping's own timer decides, with one also the filter's.
+    let filters = [Dependence::EndpointIndependent, Dependence::AddressAndPortDependent];
+    let refreshes = [Refresh::Outbound, Refresh::Inbound, Refresh::Both];
+    for (filtering, refresh) in filters.into_iter().flat_map(|filter| refreshes.map(|refresh| (filter, refresh))) {
         for outbound in [true, false] {
-            let mut lab = Lab::with_nat(NatRecord { refresh, expiry: EXPIRY, ..NatRecord::default() });
+            let mut lab = Lab::with_nat(NatRecord { filtering, refresh, expiry: EXPIRY, ..NatRecord::default() });
             let outer = lab.probe_out((0, 5_000), (0, 1)).expect("the probe gets out");
             lab.driven.wait(EXPIRY * 2 / 3);
             if outbound {
@@ -157,7 +160,11 @@ fn mappings_are_refreshed_by_the_directions_said_req_6() {
                 Refresh::Outbound => outbound,
                 Refresh::Inbound => !outbound,
             };
-            assert_eq!(lab.probe_in((0, 1), outer, (0, 5_000)), refreshes, "{refresh:?}, outbound: {outbound}");
+            assert_eq!(
+                lab.probe_in((0, 1), outer, (0, 5_000)),
+                refreshes,
+                "{filtering:?}, {refresh:?}, outbound: {outbound}"
+            );
         }
     }
 }
