@@ -1,0 +1,72 @@
+//! What a standing tunnel needs over hours, on the bench: new keys while it is used, its end when it is not.
+
+use ntmobile_proto::node::{Node, NodeEvent};
+use ntmobile_strategies::registry::{Choices, Kind};
+use ntmobile_tests::bench::{Bench, Trouble};
+use ntmobile_tests::network::{connect, heard, join, network, outcome, say};
+use std::time::Duration;
+
+const ENDS: [&str; 2] = ["alice.u1.example", "bob.u2.example"];
+
+fn talking(choices: &Choices, bob_outside: Option<&str>) -> Bench {
+    let mut bench = network(21, choices);
+    join(&mut bench, "alice@u1.example", choices, "10.0.0.2", Some("198.51.100.1"));
+    join(&mut bench, "bob@u2.example", choices, "203.0.113.5", bob_outside);
+    bench.run_for(Duration::from_secs(2));
+    connect(&mut bench, ENDS[0], ENDS[1], 1);
+    bench.run_for(Duration::from_secs(2));
+    let told = outcome(&mut bench, ENDS[0], 1);
+    assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{told:?} {:?}", bench.counters);
+    bench
+}
+
+fn generations(bench: &mut Bench) -> Vec<u32> {
+    let mut tunnels = Vec::new();
+    for who in ENDS {
+        let table = bench.at::<Node>(who).machine.tunnels().tunnels();
+        assert_eq!(table.len(), 1, "{who} has one tunnel, and the same one throughout");
+        tunnels.push(table[0].generation());
+    }
+    tunnels
+}
+
+/// One tunnel, three and a half hours, a word each way every minute: three new keys, and not a word lost.
+#[test]
+fn a_tunnel_in_use_renews_its_key_every_hour_and_loses_nothing() {
+    for agreement in ["k-tmp", "public-key"] {
+        for bob_outside in [None, Some("198.51.100.2")] {
+            let mut choices = Choices::default();
+            choices.set(Kind::Agreement, agreement);
+            let mut bench = talking(&choices, bob_outside);
+            let spi = bench.at::<Node>(ENDS[0]).machine.tunnels().tunnels()[0].settings().spi_in.identifier();
+            for minute in 0..210 {
+                let words = [format!("alice {minute}"), format!("bob {minute}")];
+                assert!(say(&mut bench, ENDS[0], ENDS[1], words[0].as_bytes()), "minute {minute}");
+                assert!(say(&mut bench, ENDS[1], ENDS[0], words[1].as_bytes()), "minute {minute}");
+                bench.run_for(Duration::from_secs(60));
+                assert_eq!(heard(&bench, ENDS[1], words[0].as_bytes()), 1, "minute {minute} {:?}", bench.counters);
+                assert_eq!(heard(&bench, ENDS[0], words[1].as_bytes()), 1, "minute {minute} {:?}", bench.counters);
+            }
+            assert_eq!(generations(&mut bench), [3, 3], "{agreement} {:?}", bench.counters);
+            let now = bench.at::<Node>(ENDS[0]).machine.tunnels().tunnels()[0].settings().spi_in.identifier();
+            assert_eq!(spi, now, "a new key is a new generation of the same tunnel");
+        }
+    }
+}
+
+#[test]
+fn a_key_is_renewed_though_a_third_of_everything_is_lost() {
+    let mut bench = talking(&Choices::default(), None);
+    bench.trouble = Trouble { loss: 0.3, duplication: 0.1, reordering: 0.1 };
+    // Often enough that not every word of one hold time is lost.
+    for turn in 0..780 {
+        say(&mut bench, ENDS[0], ENDS[1], format!("{turn}").as_bytes());
+        bench.run_for(Duration::from_secs(10));
+    }
+    bench.trouble = Trouble::default();
+    bench.run_for(Duration::from_secs(60));
+    assert_eq!(generations(&mut bench), [2, 2], "{:?}", bench.counters);
+    assert!(say(&mut bench, ENDS[1], ENDS[0], b"still there"));
+    bench.run_for(Duration::from_secs(1));
+    assert_eq!(heard(&bench, ENDS[0], b"still there"), 1);
+}
