@@ -13,6 +13,7 @@ mod names;
 mod nodes;
 mod records;
 mod servers;
+pub mod stage;
 pub mod topology;
 mod traffic;
 
