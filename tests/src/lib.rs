@@ -3,3 +3,4 @@
 pub mod arrows;
 pub mod bench;
 pub mod network;
+pub mod simulated;

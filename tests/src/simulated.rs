@@ -1,0 +1,55 @@
+//! Scenarios run on the simulated internet, each in a directory that goes away with it.
+
+use ntmobile_lab::progress::Progress;
+use ntmobile_lab::record::manifest::Program;
+use ntmobile_lab::record::{Conversation, RunDirectory};
+use ntmobile_lab::run::{RunError, RunOptions, run};
+use ntmobile_lab::scenario::Scenario;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A run that came to its end, and its files.
+pub struct Simulated {
+    /// What was measured.
+    pub conversations: Vec<Conversation>,
+    /// Where its files are.
+    pub directory: RunDirectory,
+    _home: TempDir,
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// When it does not come to its end.
+///
+/// # Panics
+/// When there is no temporary directory to be had.
+pub fn simulate(scenario: &Scenario) -> Result<Simulated, RunError> {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let program = Program { version: env!("CARGO_PKG_VERSION").to_owned(), revision: None };
+    let options = RunOptions { name: "test".to_owned(), directory: home.path().join("run"), program };
+    let record = run(scenario, &options, &Progress::default())?;
+    Ok(Simulated { conversations: record.conversations, directory: record.directory, _home: home })
+}
+
+/// The files of a run that follow from its seed alone: everything but the manifest, which knows wall-clock time.
+///
+/// # Panics
+/// When one of them cannot be read.
+pub fn files_of_the_seed(directory: &RunDirectory) -> Vec<(String, Vec<u8>)> {
+    let read = |path: &Path| {
+        let name = path.strip_prefix(directory.path()).unwrap_or(path).display().to_string();
+        (name, fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    let single = [directory.trace_path(), directory.results_path(), directory.capture_path()];
+    let mut files: Vec<_> = single.iter().map(|path| read(path)).collect();
+    let mut keys: Vec<_> = fs::read_dir(directory.wireshark_path())
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("a directory that can be listed").path())
+        .collect();
+    keys.sort();
+    files.extend(keys.iter().map(|path| read(path)));
+    files
+}
