@@ -138,13 +138,15 @@ impl DirectionCoordinator {
         let mut next = None;
         while let Some(id) = record.waiting.pop_front() {
             if let Some(delivery) = self.deliveries.get(&id) {
-                next = Some(delivery.direction.clone());
+                next = Some((delivery.direction.clone(), delivery.trace));
                 break;
             }
         }
         let waiting = u8::try_from(record.waiting.len()).unwrap_or(u8::MAX);
-        let response = RouteDirectionResponse { direction: next.map(Box::new), waiting };
-        self.endpoint.answer(cx, ticket, response);
+        // What waited belongs to the conversation that it waited for, which need not be the one that woke the node.
+        let trace = next.as_ref().map_or(ticket.trace, |(_, trace)| *trace);
+        let response = RouteDirectionResponse { direction: next.map(|(direction, _)| Box::new(direction)), waiting };
+        self.endpoint.answer_within(cx, ticket, trace, response);
     }
 
     /// A node that pulled a direction has accepted or refused it.

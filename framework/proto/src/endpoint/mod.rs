@@ -87,6 +87,8 @@ pub enum Arrival<T> {
         message: Message,
         /// Where the answer came from.
         path: Path,
+        /// The span of having received it, where it is traced.
+        trace: Option<TraceContext>,
     },
 }
 
@@ -219,7 +221,18 @@ impl<T> Endpoint<T> {
 
     /// Answers a request under the key it came under.
     pub fn answer<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket, message: impl Into<Message>) {
-        self.answer_under(cx, ticket, ticket.key, message);
+        self.answer_with(cx, ticket, (ticket.key, ticket.trace), message.into());
+    }
+
+    /// Answers a request with something that was done for another conversation than the one that asks.
+    pub fn answer_within<E>(
+        &mut self,
+        cx: &mut Context<'_, E>,
+        ticket: &Ticket,
+        trace: Option<TraceContext>,
+        message: impl Into<Message>,
+    ) {
+        self.answer_with(cx, ticket, (ticket.key, trace), message.into());
     }
 
     /// Answers a request under another key.
@@ -230,13 +243,19 @@ impl<T> Endpoint<T> {
         key: KeyId,
         message: impl Into<Message>,
     ) {
-        let message = message.into();
-        let failure = match &message {
-            Message::Refusal(refusal) => Some(format!("{:?}: {}", refusal.code, refusal.detail)),
-            _ => None,
-        };
-        let context = ticket.trace.map(|trace| trace.child(cx.entropy));
-        if let (Some(context), Some(trace)) = (context, ticket.trace) {
+        self.answer_with(cx, ticket, (key, ticket.trace), message.into());
+    }
+
+    fn answer_with<E>(
+        &mut self,
+        cx: &mut Context<'_, E>,
+        ticket: &Ticket,
+        (key, trace): (KeyId, Option<TraceContext>),
+        message: Message,
+    ) {
+        let failure = exchange::failure(&message);
+        let context = trace.map(|trace| trace.child(cx.entropy));
+        if let (Some(context), Some(trace)) = (context, trace) {
             let span = Span::new(context, Some(trace.span), message.label(), SpanKind::Producer, (cx.now, cx.now))
                 .with("ntm.peer", ticket.sender.name.to_string());
             cx.push(Effect::Span(Box::new(span)));
@@ -318,14 +337,15 @@ impl<T> Endpoint<T> {
             if expected {
                 let exchange = self.exchanges.remove(&header.transaction)?;
                 self.deadlines.cancel(&Due::Retransmit(header.transaction));
-                if let (Some(trace), Some(_)) = (trace, exchange.context) {
-                    let context = trace.child(cx.entropy);
+                let trace = trace.map(|sender| (sender, sender.child(cx.entropy)));
+                if let Some((trace, context)) = trace {
                     let times = (cx.now, cx.now);
                     let span = Span::new(context, Some(trace.span), message.label(), SpanKind::Consumer, times);
                     cx.push(Effect::Span(Box::new(span.with("ntm.peer", sender.name.to_string()))));
                 }
                 exchange.end(cx, exchange::failure(&message));
-                return Some(Arrival::Answer { tag: exchange.tag, message, path });
+                let trace = trace.map(|(_, context)| context);
+                return Some(Arrival::Answer { tag: exchange.tag, message, path, trace });
             }
             if !exchange::may_come_unasked(&message) {
                 cx.count("signalling.unexpected_answer");

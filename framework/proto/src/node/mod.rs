@@ -45,6 +45,7 @@ use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
 use ntmobile_wire::message::{Message, Refusal, RefusalCode};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::sealed_key::AgreementKey;
+use ntmobile_wire::trace_context::TraceContext;
 use peers::{Built, PeerEntry};
 use registration::{Registered, Registering};
 use std::collections::BTreeMap;
@@ -189,9 +190,17 @@ impl Node {
 
     fn requested(&mut self, cx: &mut Cx<'_>, ticket: Ticket, message: Message) {
         match message {
-            Message::RouteDirection(direction) => self.route_directed(cx, Some(ticket), direction),
+            Message::RouteDirection(direction) => {
+                let trace = ticket.trace;
+                self.route_directed(cx, (Some(ticket), trace), direction);
+            }
             Message::TunnelRequest(request) => self.tunnel_requested(cx, &ticket, &request),
             Message::Notification(_) => self.notified(cx, &ticket),
+            // The answer to a Direction Request that the peer's own start has completed.
+            Message::Refusal(_) => {
+                cx.count("node.late_refusal");
+                self.endpoint.finish(cx, &ticket);
+            }
             message => {
                 cx.count("node.unexpected_message");
                 let detail = format!("a node does not take {}", message.label());
@@ -213,7 +222,7 @@ impl Node {
         self.endpoint.answer(cx, ticket, Refusal { code, detail, negotiation });
     }
 
-    fn answered(&mut self, cx: &mut Cx<'_>, tag: Tag, message: Message, path: Path) {
+    fn answered(&mut self, cx: &mut Cx<'_>, tag: Tag, message: Message, (path, trace): (Path, Option<TraceContext>)) {
         let result = match message {
             Message::Refusal(refusal) => Err(refusal),
             message => Ok(message),
@@ -223,7 +232,7 @@ impl Node {
             Tag::Keepalive { epoch, is_primary } => self.keepalive_answered(cx, epoch, is_primary, result),
             Tag::NotificationRegistration => self.notification_registered(cx, result.map(drop)),
             Tag::NotificationKeepalive => self.notification_kept_alive(cx, result.map(drop)),
-            Tag::Pull => self.pull_answered(cx, result),
+            Tag::Pull => self.pull_answered(cx, result, trace),
             Tag::Direction(peer) => self.direction_refused(cx, &peer, result),
             Tag::PulledAcknowledge | Tag::ProveLeg(_) => {}
             Tag::HolePunching(negotiation) => self.leg_opened(cx, negotiation, result.map(drop)),
@@ -273,7 +282,7 @@ impl Node {
         }
         match self.endpoint.receive(cx, Path::Datagram(from), &bytes) {
             Some(Arrival::Request { ticket, message }) => self.requested(cx, ticket, message),
-            Some(Arrival::Answer { tag, message, path }) => self.answered(cx, tag, message, path),
+            Some(Arrival::Answer { tag, message, path, trace }) => self.answered(cx, tag, message, (path, trace)),
             _ => {}
         }
     }

@@ -53,10 +53,14 @@ impl Negotiating {
 }
 
 impl Node {
-    /// *Route Direction*, pushed (with its ticket) or pulled.
-    pub(super) fn route_directed(&mut self, cx: &mut Cx<'_>, ticket: Option<Ticket>, direction: RouteDirection) {
+    /// *Route Direction*, pushed (with its ticket) or pulled, and the span of having received it.
+    pub(super) fn route_directed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (ticket, trace): (Option<Ticket>, Option<TraceContext>),
+        direction: RouteDirection,
+    ) {
         let negotiation = direction.negotiation;
-        let trace = ticket.as_ref().and_then(|ticket| ticket.trace);
         let peer = Peer { name: direction.peer.clone(), application: direction.peer_application };
         let accepted = self.examine(cx, &direction, &peer);
         let peer_public_key = match accepted {

@@ -10,6 +10,7 @@ use ntmobile_wire::message::{
     Keepalive, Message, NotificationAssignment, NotificationRegistration, NtmAck, Refusal, RouteDirectionRequest,
 };
 use ntmobile_wire::subkey::{KeyKind, Role};
+use ntmobile_wire::trace_context::TraceContext;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ impl Node {
         &mut self,
         cx: &mut Cx<'_>,
         message: Message,
-        trace: Option<ntmobile_wire::trace_context::TraceContext>,
+        trace: Option<TraceContext>,
         tag: Tag,
     ) {
         let (Some(stream), Some(key)) = (self.notification.stream, self.notification.key) else { return };
@@ -163,7 +164,7 @@ impl Node {
         for sealed in messages {
             match self.endpoint.receive(cx, Path::Stream(stream), &sealed) {
                 Some(Arrival::Request { ticket, message }) => self.requested(cx, ticket, message),
-                Some(Arrival::Answer { tag, message, path }) => self.answered(cx, tag, message, path),
+                Some(Arrival::Answer { tag, message, path, trace }) => self.answered(cx, tag, message, (path, trace)),
                 _ => {}
             }
         }
@@ -176,7 +177,7 @@ impl Node {
         self.pull(cx, ticket.trace);
     }
 
-    fn pull(&mut self, cx: &mut Cx<'_>, trace: Option<ntmobile_wire::trace_context::TraceContext>) {
+    fn pull(&mut self, cx: &mut Cx<'_>, trace: Option<TraceContext>) {
         let (Some(key), Some(coordinator)) = (self.login.key(), self.coordinator_address()) else { return };
         let message = RouteDirectionRequest { application: self.config.application };
         let request = Request::to(key, Path::Datagram(coordinator), message, trace);
@@ -188,12 +189,17 @@ impl Node {
     }
 
     /// What waited.
-    pub(super) fn pull_answered(&mut self, cx: &mut Cx<'_>, result: Result<Message, Refusal>) {
+    pub(super) fn pull_answered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        result: Result<Message, Refusal>,
+        trace: Option<TraceContext>,
+    ) {
         let Ok(Message::RouteDirectionResponse(response)) = result else {
             return cx.count("node.pull_refused");
         };
         if let Some(direction) = response.direction {
-            self.route_directed(cx, None, *direction);
+            self.route_directed(cx, (None, trace), *direction);
         }
         if response.waiting > 0 {
             self.pull(cx, None);
@@ -201,12 +207,7 @@ impl Node {
     }
 
     /// Answers a direction that was pulled.
-    pub(super) fn acknowledge_pulled(
-        &mut self,
-        cx: &mut Cx<'_>,
-        message: Message,
-        trace: Option<ntmobile_wire::trace_context::TraceContext>,
-    ) {
+    pub(super) fn acknowledge_pulled(&mut self, cx: &mut Cx<'_>, message: Message, trace: Option<TraceContext>) {
         let (Some(key), Some(coordinator)) = (self.login.key(), self.coordinator_address()) else { return };
         let request = Request::to(key, Path::Datagram(coordinator), message, trace);
         self.endpoint.request(cx, request, Tag::PulledAcknowledge);
