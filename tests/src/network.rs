@@ -223,3 +223,33 @@ pub fn outcome(bench: &mut Bench, who: &str, waiter: u64) -> Option<NodeEvent> {
 pub fn at(address: &str) -> std::net::SocketAddr {
     format!("{address}:{PORT}").parse().expect("an address")
 }
+
+/// How long a message takes between these two, one way, in microseconds: primes, so that every path has a length of its own.
+const LINKS: [(&str, &str, u64); 19] = [
+    ("alice.u1.example", "dc.u1.example", 7_919),
+    ("alice.u1.example", "as.example", 12_553),
+    ("alice.u1.example", "rs.u1.example", 9_473),
+    ("alice.u1.example", "rs.u2.example", 21_001),
+    ("alice.u1.example", "ns.u1.example", 6_991),
+    ("alice.u1.example", "bob.u2.example", 31_337),
+    ("bob.u2.example", "dc.u2.example", 11_003),
+    ("bob.u2.example", "as.example", 17_377),
+    ("bob.u2.example", "rs.u1.example", 23_459),
+    ("bob.u2.example", "rs.u2.example", 8_513),
+    ("bob.u2.example", "ns.u2.example", 10_007),
+    ("dc.u1.example", "dc.u2.example", 19_541),
+    ("dc.u1.example", "as.example", 5_003),
+    ("dc.u2.example", "as.example", 14_843),
+    ("dc.u1.example", "rs.u1.example", 2_003),
+    ("dc.u2.example", "rs.u2.example", 3_001),
+    ("dc.u1.example", "ns.u1.example", 1_009),
+    ("dc.u2.example", "ns.u2.example", 4_001),
+    ("alice.u1.example", "dc.u2.example", 27_011),
+];
+
+/// Gives every link of the bench a delay of its own.
+pub fn distinct_delays(bench: &mut Bench) {
+    for (one, other, micros) in LINKS {
+        bench.set_delay(one, other, Duration::from_micros(micros));
+    }
+}
