@@ -2,5 +2,7 @@
 
 pub mod arrows;
 pub mod bench;
+#[cfg(doctest)]
+pub mod book;
 pub mod network;
 pub mod simulated;
