@@ -252,3 +252,12 @@ fn a_file_is_written_where_it_is_asked_for() {
     let text = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(text.lines().count(), 1);
 }
+
+#[test]
+fn a_silent_recorder_takes_anything_and_keeps_nothing() {
+    let recorder = Recorder::silent(timeline());
+    recorder.record("alice.u1.example", span(0, "Without identity", 9, 1));
+    recorder.count("alice.u1.example", "not a name", 1);
+    recorder.value("alice.u1.example", "nor this", "ms", 1.0);
+    recorder.finish(millis(1)).expect("nothing was looked at");
+}

@@ -71,7 +71,8 @@ pub(super) struct Internet {
     /// What servers keep across a restart.
     stores: RefCell<BTreeMap<String, Arc<dyn Store>>>,
     databases: PathBuf,
-    pub(super) key_log: Arc<KeyRing>,
+    /// Where packet keys go, if anybody is to read the packets.
+    pub(super) key_log: Option<Arc<KeyRing>>,
 }
 
 impl Internet {
@@ -95,7 +96,7 @@ impl Internet {
             serial: RefCell::new(1),
             stores: RefCell::default(),
             databases,
-            key_log: Arc::default(),
+            key_log: None,
         };
         let root = internet.addresses(ROOT_SERVER)?;
         internet.root_servers = root.into_iter().map(|address| SocketAddr::new(address, DNS_PORT)).collect();

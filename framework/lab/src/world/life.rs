@@ -15,11 +15,13 @@ use crate::scenario::Scenario;
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::time::{Instant, UnixTime};
 use ntmobile_sim::capture::Capture;
+use ntmobile_sim::network::Counters;
 use ntmobile_sim::{Simulation, SimulationFailure, World};
-use ntmobile_telemetry::{Recorder, Timeline, TimelineError};
+use ntmobile_telemetry::{Recorder, Timeline};
 use std::fs::File;
 use std::io::BufWriter;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -52,6 +54,23 @@ pub enum WorldError {
     Event(String),
 }
 
+/// What is written while a world lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Spans and metrics of every entity. A report needs them.
+    pub trace: bool,
+    /// Every packet on every interface.
+    pub capture: bool,
+}
+
+impl Recording {
+    /// All of it.
+    pub const EVERYTHING: Self = Self { trace: true, capture: true };
+
+    /// None of it: for crowds, of which only the results are wanted.
+    pub const NOTHING: Self = Self { trace: false, capture: false };
+}
+
 /// A world whose internet stands and in which nobody lives yet.
 pub struct Life {
     scenario: Rc<Scenario>,
@@ -71,6 +90,8 @@ pub struct Lived {
     pub end: Instant,
     /// How many events there were.
     pub events: u64,
+    /// What became of all packets.
+    pub packets: Counters,
     /// Why it ended before its time, if it did without being asked to.
     pub failure: Option<LifeFailure>,
 }
@@ -98,24 +119,32 @@ impl LifeFailure {
 }
 
 impl Life {
-    /// Builds the internet, and opens the trace and the capture.
-    pub fn prepare(scenario: &Scenario, directory: &RunDirectory) -> Result<Self, RunError> {
+    /// Builds the internet, and opens what is recorded.
+    pub fn prepare(scenario: &Scenario, directory: &RunDirectory, recording: Recording) -> Result<Self, RunError> {
         let epoch = UnixTime(scenario.world.epoch);
-        let timeline: Result<Timeline, TimelineError> = Timeline::new(epoch, scenario.world.duration.duration());
+        let timeline = Timeline::new(epoch, scenario.world.duration.duration())?;
         let path = directory.trace_path();
-        let recorder = Recorder::create(timeline?, &path).map_err(directory.error(&path))?;
+        let recorder = if recording.trace {
+            Recorder::create(timeline, &path).map_err(directory.error(&path))?
+        } else {
+            Recorder::silent(timeline)
+        };
         let simulation = Simulation::new(scenario.world.seed).with_epoch(epoch);
         let world = simulation.world();
         let topology = world.network(|network| Topology::build(scenario, network)).map_err(WorldError::from)?;
-        capture(&world, &topology, directory, epoch)?;
+        if recording.capture {
+            capture(&world, &topology, directory, epoch)?;
+        }
         let databases = directory.path().join("stores");
         let internet = Internet::new(scenario, world.clone(), topology, recorder.clone(), databases);
+        let mut internet = internet.map_err(WorldError::from)?;
+        internet.key_log = recording.capture.then(Arc::default);
         Ok(Self {
             scenario: Rc::new(scenario.clone()),
             board: Board::new(world.clone(), &scenario.traffic),
             simulation,
             world,
-            internet: Rc::new(internet.map_err(WorldError::from)?),
+            internet: Rc::new(internet),
             recorder,
             directory: directory.clone(),
         })
@@ -144,11 +173,17 @@ impl Life {
         failure = failure.or(written.err().map(|error| LifeFailure::Record(error.into())));
         let captured = self.world.network(|network| network.finish_capture());
         let captured = captured.map_err(self.directory.error(&self.directory.capture_path()));
-        let keys = self.internet.key_log.write_to(&self.directory.wireshark_path());
+        let keys = self.internet.key_log.as_ref().map_or(Ok(()), |log| log.write_to(&self.directory.wireshark_path()));
         let keys = keys.map_err(self.directory.error(&self.directory.wireshark_path()));
         let unwritten = captured.and(keys).err();
         failure = failure.or(unwritten.map(|error| LifeFailure::Record(error.into())));
-        Lived { conversations: self.conversations(&happenings), end, events: self.world.events(), failure }
+        Lived {
+            conversations: self.conversations(&happenings),
+            end,
+            events: self.world.events(),
+            packets: self.world.network(|network| network.totals()),
+            failure,
+        }
     }
 
     fn conversations(&self, happenings: &Happenings) -> Vec<Conversation> {

@@ -55,11 +55,6 @@ impl Measurement {
         self.start = at;
     }
 
-    /// Whether it is between these two, whoever started.
-    pub fn is_between(&self, one: &str, other: &str) -> bool {
-        (self.from == one && self.to == other) || (self.from == other && self.to == one)
-    }
-
     /// The node that started, the node that was called, and when.
     pub fn ends(&self) -> (&str, &str, Instant) {
         (&self.from, &self.to, self.start)

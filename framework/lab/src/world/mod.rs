@@ -17,4 +17,4 @@ pub mod stage;
 pub mod topology;
 mod traffic;
 
-pub use life::{Life, Lived, WorldError};
+pub use life::{Life, Lived, Recording, WorldError};

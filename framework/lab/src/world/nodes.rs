@@ -11,6 +11,7 @@ use crate::scenario::plugin::Kind;
 use ntmobile_actors::library::{Device, JoinError, Node};
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::node::NodeEvent;
+use ntmobile_proto::packet::KeyLog;
 use ntmobile_proto::time::Instant;
 use ntmobile_strategies::{Choices, Registry, UnknownStrategy, registry};
 use ntmobile_wire::message::{CipherSuite, Credential};
@@ -69,7 +70,7 @@ impl Nodes {
             let password = credentials.of(name).and_then(Secret::password);
             let credential = password.map_or(Credential::Certificate, Credential::from);
             let (clock, board, name) = (internet.world.clock(), board.clone(), name.clone());
-            let key_log = Arc::clone(&internet.key_log);
+            let key_log = internet.key_log.clone();
             actix::spawn(async move {
                 clock.sleep_until(Instant(start.as_nanos())).await;
                 match Node::join(&device, &account.to_string(), credential).await {
@@ -133,7 +134,7 @@ fn device(
         account_server_addresses: None,
         strategies: Registry::builtin().choose(&choices(scenario, |kind| scenario.at_node(kind, name)))?,
         suite,
-        key_log: Some(internet.key_log.clone()),
+        key_log: internet.key_log.clone().map(|log| log as Arc<dyn KeyLog>),
     })
 }
 
@@ -150,11 +151,18 @@ pub(super) fn choices<'s>(scenario: &'s Scenario, at: impl Fn(Kind) -> Option<&'
 }
 
 /// Notes which way the node's tunnels go, now and after each change.
-async fn watch_tunnels(name: String, mut events: broadcast::Receiver<NodeEvent>, board: Board, key_log: Arc<KeyRing>) {
+async fn watch_tunnels(
+    name: String,
+    mut events: broadcast::Receiver<NodeEvent>,
+    board: Board,
+    key_log: Option<Arc<KeyRing>>,
+) {
     loop {
         match events.recv().await {
             Ok(NodeEvent::TunnelBuilt { connection, .. }) => {
-                key_log.port(connection.remote.port());
+                if let Some(log) = &key_log {
+                    log.port(connection.remote.port());
+                }
                 let path = connection.relay.map_or(Path::Direct, |relay| Path::Relayed(relay.to_string()));
                 board.path(&name, connection.peer.name.host(), &path);
             }

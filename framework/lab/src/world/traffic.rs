@@ -12,7 +12,7 @@ use ntmobile_actors::library::{Node, Peer, VirtualTcpStream, VirtualUdpSocket};
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::time::Instant;
 use ntmobile_sim::World;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,8 @@ const PING_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Board {
     world: World,
     rows: Arc<Mutex<Vec<Measurement>>>,
+    /// Which rows are between two nodes, by their names in order.
+    pairs: Arc<BTreeMap<(String, String), Vec<usize>>>,
 }
 
 impl Board {
@@ -48,7 +50,11 @@ impl Board {
             };
             Measurement::begin(&traffic.from, &traffic.to, kind, Instant(traffic.start.as_nanos()))
         });
-        Self { world, rows: Arc::new(Mutex::new(rows.collect())) }
+        let mut pairs = BTreeMap::<_, Vec<usize>>::new();
+        for (number, traffic) in traffic.iter().enumerate() {
+            pairs.entry(pair(&traffic.from, &traffic.to)).or_default().push(number);
+        }
+        Self { world, rows: Arc::new(Mutex::new(rows.collect())), pairs: Arc::new(pairs) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Measurement>> {
@@ -68,10 +74,15 @@ impl Board {
 
     /// The tunnel between two nodes goes this way now.
     pub(super) fn path(&self, one: &str, other: &str, path: &Path) {
-        for row in self.lock().iter_mut().filter(|row| row.is_between(one, other)) {
-            row.path(path.clone());
+        for number in self.pairs.get(&pair(one, other)).into_iter().flatten() {
+            self.note(*number, |row| row.path(path.clone()));
         }
     }
+}
+
+/// Two nodes, whichever of them is named first.
+fn pair(one: &str, other: &str) -> (String, String) {
+    (one.min(other).to_owned(), one.max(other).to_owned())
 }
 
 /// Starts the services of a node.
