@@ -162,8 +162,10 @@ impl AccountServer {
             return self.coordinator_known(cx, id, server);
         }
         let trace = login.ticket.trace;
+        // By the node's name: a domain below another DC's domain would be answered from the parent's delegation otherwise.
+        let lookup = Lookup::DirectionCoordinator(login.asked.account().node());
         let call = self.waiting.open(Waiting::Coordinator(id));
-        cx.push(Effect::Resolve { call, lookup: Lookup::DirectionCoordinator(domain), trace });
+        cx.push(Effect::Resolve { call, lookup, trace });
     }
 
     /// DNS has said where the account's DC is, or that it is nowhere.

@@ -63,7 +63,7 @@ fn verdict(server: &mut As, verdict: Verdict) -> (Credential, Option<[u8; 32]>) 
 fn resolved(server: &mut As, result: Result<&str, LookupFailure>) {
     match server.asked.pop_front() {
         Some(Effect::Resolve { call, lookup, .. }) => {
-            assert_eq!(lookup, Lookup::DirectionCoordinator(name("u1.example")));
+            assert_eq!(lookup, Lookup::DirectionCoordinator(name("alice.u1.example")));
             let result = result.map(|server| ServerAddresses {
                 name: name(server),
                 signalling: DualStack::default(),
