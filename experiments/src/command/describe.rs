@@ -68,7 +68,7 @@ fn networks(scenario: &Scenario) -> Table {
     let mut table = Table::default();
     for (name, network) in &scenario.network {
         let behind = network.behind.as_ref().map_or("the internet", String::as_str);
-        let families: Vec<&str> = network.families.iter().map(|family| family_name(*family)).collect();
+        let families: Vec<&str> = scenario.families(name).into_iter().map(family_name).collect();
         table.row([
             left(name),
             left(families.join("+")),

@@ -128,7 +128,7 @@ fn topology(scenario: &Scenario) -> Topology {
     networks.sort();
     Topology {
         sites: std::iter::once(account_server).chain(domains).collect(),
-        networks: networks.into_iter().map(|(_, name)| network(name, &scenario.network[name])).collect(),
+        networks: networks.into_iter().map(|(_, name)| network(scenario, name, &scenario.network[name])).collect(),
         nodes: scenario
             .node
             .iter()
@@ -151,9 +151,9 @@ fn topology(scenario: &Scenario) -> Topology {
     }
 }
 
-fn network(name: &str, network: &AccessNetwork) -> Network {
-    let families: Vec<&str> = network
-        .families
+fn network(scenario: &Scenario, name: &str, network: &AccessNetwork) -> Network {
+    let families: Vec<&str> = scenario
+        .families(name)
         .iter()
         .map(|family| match family {
             Family::Ipv4 => "IPv4",

@@ -153,9 +153,9 @@ impl Check<'_> {
             if name == "internet" || name.contains('.') || name.is_empty() {
                 self.wrong(&path, "a network's name is one word, and not \"internet\"");
             }
-            let families: BTreeSet<Family> = network.families.iter().copied().collect();
-            if families.is_empty() || families.len() != network.families.len() {
-                self.wrong(&["network", name, "families"], "is \"ipv4\", \"ipv6\" or both, each once");
+            let families = scenario.families(name);
+            if families.iter().collect::<BTreeSet<_>>().len() != families.len() {
+                self.wrong(&["network", name, "families"], "names a family twice");
             }
             if let Some(nat) = &network.nat {
                 if !families.contains(&Family::Ipv4) {
@@ -179,8 +179,8 @@ impl Check<'_> {
             }
             if let Some(behind) = &network.behind {
                 self.reference(&["network", name, "behind"], "network", behind, keys(&scenario.network));
-                if let Some(outer) = scenario.network.get(behind)
-                    && let Some(missing) = families.iter().find(|family| !outer.families.contains(family))
+                if scenario.network.contains_key(behind)
+                    && let Some(missing) = families.iter().find(|family| !scenario.families(behind).contains(family))
                 {
                     self.wrong(&path, format!("gives out {missing:?}, which {behind} does not carry"));
                 }

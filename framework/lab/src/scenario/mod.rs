@@ -20,7 +20,7 @@ pub(crate) use check::parse_prefix;
 
 use entity::{AccountServer, Domain, Node};
 use event::{Action, Event, Move, Traffic};
-use network::Network;
+use network::{Family, Network};
 use plugin::{Kind, Plugins};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,6 +145,27 @@ impl Scenario {
     /// The top-level domains that the domains lie in, in order.
     pub fn top_level_domains(&self) -> BTreeSet<String> {
         self.domain.keys().filter_map(|domain| Some(domain.rsplit_once('.')?.1.to_owned())).collect()
+    }
+
+    /// The address families that an access network gives out.
+    pub fn families(&self, network: &str) -> Vec<Family> {
+        let mut outwards =
+            std::iter::successors(self.network.get(network), |inner| self.network.get(inner.behind.as_ref()?))
+                .take(self.network.len());
+        let decided = outwards.find_map(|network| match (&network.families[..], &network.nat) {
+            ([], None) => None,
+            ([], Some(_)) => Some(vec![Family::Ipv4]),
+            (named, _) => Some(named.to_vec()),
+        });
+        decided.unwrap_or_else(|| vec![Family::Ipv4, Family::Ipv6])
+    }
+
+    /// Whether a NAT is anywhere between an access network and the core.
+    pub fn is_behind_nat(&self, network: &str) -> bool {
+        let outwards =
+            std::iter::successors(self.network.get(network), |inner| self.network.get(inner.behind.as_ref()?));
+        // A scenario that is not checked may go in a circle.
+        outwards.take(self.network.len()).any(|network| network.nat.is_some())
     }
 
     /// How many networks are between an access network and the core.

@@ -10,7 +10,9 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Network {
-    /// The address families it gives out.
+    /// The address families it gives out. Where none is named: IPv4 alone behind a NAT of its own, else those of the network
+    /// it is behind; [`Scenario::families`](super::Scenario::families) knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub families: Vec<Family>,
     /// The NAT between it and what it is behind. It translates IPv4; IPv6 is routed.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "nat_or_public")]
@@ -27,13 +29,7 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Self {
-        Self {
-            families: vec![Family::Ipv4, Family::Ipv6],
-            nat: None,
-            behind: None,
-            firewall: Firewall::Open,
-            link: Link::default(),
-        }
+        Self { families: Vec::new(), nat: None, behind: None, firewall: Firewall::Open, link: Link::default() }
     }
 }
 

@@ -127,7 +127,10 @@ fn choices_that_do_not_go_together_are_refused() {
     assert!(refusal(&relay).contains("needs relays = 1"));
     assert!(refusal_of("[network.x]\nfamilies = [\"ipv6\"]\nnat = \"home\"\n").contains("translates IPv4"));
     assert!(refusal_of("[network.x]\nbehind = \"y\"\n[network.y]\nbehind = \"x\"\n").contains("in a circle"));
-    assert!(refusal_of("[network.x]\nbehind = \"y\"\n[network.y]\nfamilies = [\"ipv4\"]\n").contains("does not carry"));
+    assert!(
+        refusal_of("[network.x]\nbehind = \"y\"\nfamilies = [\"ipv6\"]\n[network.y]\nfamilies = [\"ipv4\"]\n")
+            .contains("does not carry")
+    );
     assert!(refusal_of("interfaces = [\"home\"]\n").contains("one of the two"));
     assert!(refusal_of("[domain.\"a.u1.example\"]\n").contains("lies within u1.example"));
     assert!(
@@ -227,4 +230,16 @@ fn a_built_scenario_is_checked_too() {
         error.to_string(),
         "unknown strategy \"resignl\" for handover. Did you mean \"resignal\"? Known: resignal"
     );
+}
+
+#[test]
+fn a_network_that_names_no_family_gives_out_what_people_expect() {
+    let text = format!(
+        "{SMALL}[network.campus]\n[network.floor]\nbehind = \"campus\"\n[network.flat]\nbehind = \"home\"\n\
+         [network.both]\nnat = \"home\"\nfamilies = [\"ipv6\", \"ipv4\"]\n"
+    );
+    let scenario = Scenario::from_toml("s", &text).expect("a sound scenario");
+    let count = |network: &str| scenario.families(network).len();
+    assert_eq!((count("home"), count("flat")), (1, 1), "a NAT translates IPv4, and there is nothing else");
+    assert_eq!((count("campus"), count("floor"), count("both")), (2, 2, 2));
 }

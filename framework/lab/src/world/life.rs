@@ -3,6 +3,8 @@
 use super::credentials::{Credentials, CredentialsError};
 use super::events::{Happenings, schedule};
 use super::internet::{EquipmentError, Internet};
+use super::ledger::{Ledger, SetUp};
+use super::measure::Measurement;
 use super::names::{Names, NamesError};
 use super::nodes::{NodeError, Nodes};
 use super::servers::{ServerError, Servers};
@@ -189,13 +191,30 @@ impl Life {
     fn conversations(&self, happenings: &Happenings) -> Vec<Conversation> {
         let moved = happenings.moved.borrow();
         let rows = self.board.rows();
-        let finish = |row: &super::measure::Measurement| {
+        let bounds = self.bounds(&rows);
+        let finish = |(row, bound): (&Measurement, Option<Duration>)| {
             let (from, to, _) = row.ends();
             let handovers: Vec<Instant> =
                 moved.iter().filter(|(who, _)| who == from || who == to).map(|(_, at)| *at).collect();
-            row.finish(&handovers, None)
+            row.finish(&handovers, bound)
         };
-        rows.iter().map(finish).collect()
+        rows.iter().zip(bounds).map(finish).collect()
+    }
+
+    /// The least that each set-up can have taken, in the order of the rows.
+    fn bounds(&self, rows: &[Measurement]) -> Vec<Option<Duration>> {
+        let topology = self.internet.topology.borrow();
+        let mut ledger = Ledger::new(&self.scenario, &topology);
+        let mut in_time: Vec<usize> = (0..rows.len()).collect();
+        in_time.sort_by_key(|index| rows[*index].ends().2);
+        let mut bounds = vec![None; rows.len()];
+        for index in in_time {
+            let row = &rows[index];
+            if let Some((mn, cn, path)) = row.standpoints() {
+                bounds[index] = ledger.bound(&SetUp { mn, cn, start: row.ends().2, path });
+            }
+        }
+        bounds
     }
 }
 

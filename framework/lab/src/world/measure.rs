@@ -1,5 +1,6 @@
 //! What one conversation measures while it runs, and the row of results that it comes to.
 
+use super::topology::Standpoint;
 use crate::record::results::{Conversation, Path, RoundTrips};
 use ntmobile_proto::time::Instant;
 use std::time::Duration;
@@ -14,7 +15,8 @@ pub struct Measurement {
     to: String,
     kind: &'static str,
     start: Instant,
-    one_way: Option<Duration>,
+    standpoints: Option<(Standpoint, Standpoint)>,
+    first_path: Option<Path>,
     set_up: Option<Duration>,
     path: Option<Path>,
     sent: u64,
@@ -36,7 +38,8 @@ impl Measurement {
             to: to.to_owned(),
             kind,
             start,
-            one_way: None,
+            standpoints: None,
+            first_path: None,
             set_up: None,
             path: None,
             sent: 0,
@@ -60,9 +63,16 @@ impl Measurement {
         (&self.from, &self.to, self.start)
     }
 
-    /// How far the other end is, one way.
-    pub fn distance(&mut self, one_way: Duration) {
-        self.one_way = Some(one_way);
+    /// Where its ends are when it begins.
+    pub fn between(&mut self, mn: Standpoint, cn: Standpoint) {
+        self.standpoints = Some((mn, cn));
+    }
+
+    /// Where its ends were when it began, and which way it went, if it came about.
+    pub fn standpoints(&self) -> Option<(&Standpoint, &Standpoint, &Path)> {
+        let (mn, cn) = self.standpoints.as_ref()?;
+        self.set_up?;
+        Some((mn, cn, self.first_path.as_ref()?))
     }
 
     /// The application can send.
@@ -72,6 +82,7 @@ impl Measurement {
 
     /// Its packets go this way now.
     pub fn path(&mut self, path: Path) {
+        self.first_path.get_or_insert_with(|| path.clone());
         self.path = Some(path);
     }
 
@@ -120,7 +131,8 @@ impl Measurement {
 
     /// What it comes to. `handovers` are those of either end, `bound` the least that the set-up can take.
     pub fn finish(&self, handovers: &[Instant], bound: Option<Duration>) -> Conversation {
-        let round_trip = self.one_way.map(|delay| delay * 2).filter(|trip| !trip.is_zero());
+        let one_way = self.standpoints.as_ref().and_then(|(mn, cn)| mn.one_way(cn));
+        let round_trip = one_way.map(|delay| delay * 2).filter(|trip| !trip.is_zero());
         Conversation {
             from: self.from.clone(),
             to: self.to.clone(),
@@ -183,10 +195,9 @@ mod tests {
         measurement.sent();
         measurement.connected(at(82));
         measurement.path(Path::Direct);
-        measurement.distance(Duration::from_millis(10));
         let row = measurement.finish(&[], Some(Duration::from_millis(80)));
         assert_eq!((row.sent, row.received, row.lost(), row.bytes), (3, 2, 1, 200));
-        assert_eq!(row.set_up_round_trips, Some(4.1));
+        assert_eq!(row.bound, Some(Duration::from_millis(80)));
         assert_eq!(row.round_trip.map(|trips| trips.median), Some(Duration::from_millis(4)));
     }
 }

@@ -3,10 +3,12 @@
 //! [`Life::prepare`] builds the internet; [`Life::live`] lets servers and nodes start, conversations and events take place,
 //! until the scenario's time is over, and returns what was measured.
 
+pub mod bound;
 mod credentials;
 mod events;
 mod internet;
 mod keys;
+mod ledger;
 mod life;
 pub mod measure;
 mod names;

@@ -31,6 +31,9 @@ pub enum TopologyError {
     Nowhere(#[from] NowhereError),
 }
 
+/// One-way delay between a domain's DC and its other servers: enough to see in a diagram who spoke first.
+const WITHIN_SITE: Duration = Duration::from_micros(500);
+
 /// The name of the core.
 pub const CORE: &str = "internet";
 
@@ -122,29 +125,45 @@ impl Topology {
     /// How long a packet takes from one host to another, by their preferred interfaces, on links without rate limit,
     /// jitter and loss.
     pub fn one_way(&self, from: &str, to: &str) -> Result<Duration, NowhereError> {
-        let from_core = self.way_up(from)?;
-        let to_core = self.way_up(to)?;
-        // The ways meet at the first node they share; with a tree there is one, the core at the latest.
-        for (node, up) in &from_core {
-            if let Some((_, down)) = to_core.iter().find(|(other, _)| other == node) {
-                return Ok(*up + *down);
-            }
-        }
-        Err(NowhereError(to.to_owned()))
+        let there = self.standpoint(to)?;
+        self.standpoint(from)?.one_way(&there).ok_or_else(|| NowhereError(to.to_owned()))
     }
 
-    /// The nodes above a host and how far each is, itself first.
-    fn way_up(&self, host: &str) -> Result<Vec<(NodeId, Duration)>, NowhereError> {
+    /// Where a host is now.
+    pub fn standpoint(&self, host: &str) -> Result<Standpoint, NowhereError> {
         let nowhere = || NowhereError(host.to_owned());
-        let mut node = self.hosts.get(host).ok_or_else(nowhere)?.node;
-        let mut distance = Duration::ZERO;
-        let mut way = vec![(node, distance)];
+        let place = self.hosts.get(host).ok_or_else(nowhere)?;
+        let (network, _) = place.interfaces.first().ok_or_else(nowhere)?;
+        let (mut node, mut distance) = (place.node, Duration::ZERO);
+        let mut way_up = vec![(node, distance)];
         while let Some((above, link)) = self.above.get(&node) {
             node = *above;
             distance += *link;
-            way.push((node, distance));
+            way_up.push((node, distance));
         }
-        if way.len() > 1 { Ok(way) } else { Err(nowhere()) }
+        Ok(Standpoint { host: host.to_owned(), network: network.clone(), way_up })
+    }
+}
+
+/// Where a host is at some time: enough to tell how far it is from any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standpoint {
+    /// The host's full name.
+    pub host: String,
+    /// The network it is attached to, its preferred one.
+    pub network: String,
+    /// The nodes above it and how far each is, itself first.
+    way_up: Vec<(NodeId, Duration)>,
+}
+
+impl Standpoint {
+    /// How long a packet takes from here to there. `None` between different topologies.
+    pub fn one_way(&self, there: &Self) -> Option<Duration> {
+        // The ways meet at the first node they share: in a tree there is one, the core at the latest.
+        self.way_up.iter().find_map(|(node, up)| {
+            let (_, down) = there.way_up.iter().find(|(other, _)| other == node)?;
+            Some(*up + *down)
+        })
     }
 }
 
@@ -179,7 +198,8 @@ impl Builder<'_> {
             self.topology.networks.insert(format!("site.{name}"), Place { node: site, uplink });
             let servers = self.scenario.servers();
             for server in servers.iter().filter(|server| server.ends_with(&format!(".{name}"))) {
-                self.host(server, site, Duration::ZERO)?;
+                let is_coordinator = server.starts_with("dc.");
+                self.host(server, site, if is_coordinator { Duration::ZERO } else { WITHIN_SITE })?;
             }
         }
         Ok(())
@@ -213,6 +233,7 @@ impl Builder<'_> {
 
     fn access_network(&mut self, name: &str, access: &AccessNetwork, outer: NodeId) -> Result<(), TopologyError> {
         let link = link_record(&access.link);
+        let families = self.scenario.families(name);
         let (node, uplink) = match (access.nat.as_ref().map(nat_record), firewall_record(access.firewall)) {
             (None, None) => self.border(name, NodeKind::Router, outer, link)?,
             (Some(nat), None) => self.border(name, NodeKind::Nat(nat), outer, link)?,
@@ -222,19 +243,22 @@ impl Builder<'_> {
                 let (translator, uplink) = self.border(&format!("{name}.nat"), NodeKind::Nat(nat), outer, link)?;
                 let between = self.ranges.private(1)?;
                 self.network.serve(translator, between)?;
-                if access.families.contains(&Family::Ipv6) {
+                if families.contains(&Family::Ipv6) {
                     self.network.serve(translator, self.ranges.ipv6())?;
                 }
                 (self.border(name, NodeKind::Firewall(firewall), translator, LinkRecord::default())?.0, uplink)
             }
         };
         let hosts = self.hosts_at(name);
-        if access.families.contains(&Family::Ipv4) {
-            let prefix =
-                if self.is_private(access) { self.ranges.private(hosts)? } else { self.ranges.public(hosts)? };
+        if families.contains(&Family::Ipv4) {
+            let prefix = if self.scenario.is_behind_nat(name) {
+                self.ranges.private(hosts)?
+            } else {
+                self.ranges.public(hosts)?
+            };
             self.network.serve(node, prefix)?;
         }
-        if access.families.contains(&Family::Ipv6) {
+        if families.contains(&Family::Ipv6) {
             self.network.serve(node, self.ranges.ipv6())?;
         }
         self.topology.networks.insert(name.to_owned(), Place { node, uplink });
@@ -250,12 +274,6 @@ impl Builder<'_> {
     ) -> Result<(NodeId, InterfaceId), TopologyError> {
         let node = self.network.add_node(name, kind)?;
         Ok((node, self.below(node, outer, link)?))
-    }
-
-    /// Whether a NAT is anywhere between a network and the core.
-    fn is_private(&self, access: &AccessNetwork) -> bool {
-        let outwards = std::iter::successors(Some(access), |inner| self.scenario.network.get(inner.behind.as_ref()?));
-        outwards.into_iter().any(|network| network.nat.is_some())
     }
 
     /// How many addresses a network may have to hand out, ever.

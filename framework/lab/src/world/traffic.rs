@@ -144,10 +144,13 @@ pub(super) async fn converse(
         Err(why) => return board.note(number, |row| row.failed(format!("{} {why}", traffic.from))),
     };
     let began = board.world.now();
-    let one_way = internet.topology.borrow().one_way(node.name().as_str(), &callee);
+    let standpoint = |host: &str| internet.topology.borrow().standpoint(host);
+    let standpoints = standpoint(node.name().as_str()).and_then(|mn| Ok((mn, standpoint(&callee)?)));
     board.note(number, |row| {
         row.started(began);
-        one_way.into_iter().for_each(|one_way| row.distance(one_way));
+        if let Ok((mn, cn)) = standpoints {
+            row.between(mn, cn);
+        }
     });
     let peer = match node.lookup(&callee).await {
         Ok(peer) => peer,
