@@ -47,7 +47,7 @@ struct Place {
     hosted: Box<dyn Hosted>,
     addresses: Vec<IpAddr>,
     /// What the outside sees instead of the addresses, where a NAT is between. It never expires and lets everything in.
-    outside: Option<IpAddr>,
+    outside: Option<SocketAddr>,
     packet_path: Option<PacketPath>,
     is_up: bool,
 }
@@ -154,13 +154,14 @@ impl Bench {
         &mut self.dice
     }
 
-    /// Puts a machine on the bench and starts it.
+    /// Puts a machine on the bench and starts it. Behind a NAT, its outside is an address, or one with a port where others
+    /// are behind the same NAT.
     pub fn place<M: Machine + 'static>(&mut self, at: &str, machine: M, addresses: &[&str], outside: Option<&str>)
     where
         M::Event: 'static,
     {
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
-        let outside = outside.map(|text| text.parse().expect("an address"));
+        let outside = outside.map(outer_address);
         let hosted = Box::new(Placed { machine, events: Vec::new() });
         let place = Place { hosted, addresses, outside, packet_path: None, is_up: true };
         self.places.insert(name(at), place);
@@ -298,6 +299,11 @@ impl Bench {
             self.expiring.insert(who.clone(), key);
         }
     }
+}
+
+/// An outer address: at the usual port, or at another.
+fn outer_address(text: &str) -> SocketAddr {
+    text.parse().unwrap_or_else(|_| SocketAddr::new(text.parse().expect("an address"), PORT))
 }
 
 /// A name in a test.

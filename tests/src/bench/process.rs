@@ -77,7 +77,7 @@ impl Bench {
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
         let place = self.places.get_mut(&name(who)).expect("a place");
         place.addresses = addresses.clone();
-        place.outside = outside.map(|text| text.parse().expect("an address"));
+        place.outside = outside.map(super::outer_address);
         self.input(&name(who), Input::AddressesChanged { addresses }, Duration::ZERO);
     }
 

@@ -32,6 +32,11 @@ impl Bench {
         self.delays.insert((name(other), name(one)), delay);
     }
 
+    /// How long a message between these two takes, one way.
+    pub fn link(&self, one: &str, other: &str) -> Duration {
+        self.delay_between(&name(one), &name(other))
+    }
+
     pub(super) fn delay_between(&self, one: &Fqdn, other: &Fqdn) -> Duration {
         self.delays.get(&(one.clone(), other.clone())).copied().unwrap_or(self.delay)
     }
@@ -92,17 +97,19 @@ impl Bench {
         let place = self.places.get(who).expect("who sends is on the bench");
         let Some(own) = place.addresses.iter().find(|own| own.is_ipv4() == to.is_ipv4()).copied() else { return };
         let (outside, is_up) = (place.outside, place.is_up);
+        let nat = |outside: Option<SocketAddr>| outside.map(|outside| outside.ip());
         // Behind one NAT hosts meet at their own addresses; elsewhere only the outside counts.
         let found = self.places.iter().find_map(|(receiver, other)| {
-            let private = other.addresses.contains(&to.ip()) && (other.outside.is_none() || other.outside == outside);
-            let public = other.outside == Some(to.ip()) && other.outside != outside;
+            let own = to.port() == PORT && other.addresses.contains(&to.ip());
+            let private = own && (other.outside.is_none() || nat(other.outside) == nat(outside));
+            let public = other.outside == Some(to) && nat(other.outside) != nat(outside);
             (private || public).then(|| (receiver.clone(), private && other.outside.is_some(), other.is_up))
         });
         let Some((receiver, is_private, receiver_is_up)) = found else { return };
-        if to.port() != PORT || !is_up || !receiver_is_up || self.severed.contains(&(who.clone(), receiver.clone())) {
+        if !is_up || !receiver_is_up || self.severed.contains(&(who.clone(), receiver.clone())) {
             return;
         }
-        let from = SocketAddr::new(outside.filter(|_| !is_private).unwrap_or(own), PORT);
+        let from = outside.filter(|_| !is_private).unwrap_or(SocketAddr::new(own, PORT));
         self.crossed.push(self.crossing(who, &receiver, &bytes));
         let delay = self.delay_between(who, &receiver);
         let copies = if self.dice.happens(self.trouble.duplication) { 2 } else { 1 };
@@ -147,7 +154,7 @@ impl Bench {
             return;
         }
         let place = &self.places[who];
-        let from = SocketAddr::new(place.outside.unwrap_or(place.addresses[0]), 50_000);
+        let from = SocketAddr::new(place.outside.map_or(place.addresses[0], |outside| outside.ip()), 50_000);
         let certificate = mutual.then(|| PeerCertificate { name: who.clone(), fingerprint: [7; 32] });
         self.tls_frames.push(self.crossing(who, &server, &frame));
         // One round trip of handshake, then the request.
@@ -182,6 +189,11 @@ impl Bench {
             Err(failure) => (Err(failure), self.dns),
         };
         self.input(who, Input::Resolved { call, result }, after);
+    }
+
+    /// Lets a host know the servers of a domain, as if it had looked them up.
+    pub fn remember_look_up(&mut self, who: &str, domain: &str) {
+        self.looked_up.insert((name(who), name(domain)));
     }
 
     /// Lets a host forget what it has looked up.

@@ -6,7 +6,9 @@
 //! | `joining` | login and registration: [003] 2, 3, 4, [004] 2 |
 //! | `tunnels` | name resolution and tunnels: [003] 5, 6, 7, [004] 3 |
 //! | `movement` | [000] 2 |
+//! | `bounds` | how long each takes: exactly its critical path, computed from the sequence and the links alone |
 
+mod bounds;
 mod joining;
 mod movement;
 mod tunnels;
