@@ -10,7 +10,7 @@ use ntmobile_sim::Simulation;
 use std::collections::BTreeSet;
 
 /// The pause between one node's login and the next. A server holds 4,096 TLS connections, each for the 30 s that a client may
-/// leave it idle, so that an AS can take 17 newcomers a second; these are 12.5.
+/// leave it idle, so that an AS can take 136 newcomers a second; these are 12.5, spread as people are.
 const LOGIN_PAUSE: TimeSpan = ms(80);
 
 /// The first conversation starts so long after the last login.
