@@ -122,6 +122,17 @@ pub enum Dependence {
     AddressAndPortDependent,
 }
 
+impl Dependence {
+    /// The initials that go with RFC 4787's terms, where there is no room for them.
+    const fn initials(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "EI",
+            Self::AddressDependent => "AD",
+            Self::AddressAndPortDependent => "APD",
+        }
+    }
+}
+
 impl fmt::Display for Dependence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -259,11 +270,16 @@ impl Nat {
 impl fmt::Display for Nat {
     /// In a few words, as reports and descriptions show it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = NAT_PRESETS.iter().find(|(name, _)| Self::preset(name) == Some(Some(*self)));
-        match kind {
-            Some((name, _)) => f.write_str(name),
-            None => write!(f, "mapping {}, filtering {}, {}", self.mapping, self.filtering, self.expiry),
+        let presets = NAT_PRESETS.iter().filter_map(|(name, _)| Some((*name, Self::preset(name)??)));
+        for (name, preset) in presets {
+            if preset == *self {
+                return f.write_str(name);
+            }
+            if (Self { expiry: self.expiry, ..preset }) == *self {
+                return write!(f, "{name}, {}", self.expiry);
+            }
         }
+        write!(f, "{} mapping, {} filtering, {}", self.mapping.initials(), self.filtering.initials(), self.expiry)
     }
 }
 

@@ -158,6 +158,9 @@ fn a_nat_is_a_preset_with_changes() {
     let scenario = Scenario::from_toml("s", &text).expect("a sound scenario");
     let changed = Nat { filtering: Dependence::AddressDependent, ..Nat::carrier() };
     assert_eq!(scenario.network["x"].nat, Some(changed));
+    assert_eq!(changed.to_string(), "EI mapping, AD filtering, 2 min");
+    assert_eq!(Nat::symmetric().to_string(), "symmetric");
+    assert_eq!(Nat { expiry: secs(60), ..Nat::symmetric() }.to_string(), "symmetric, 60 s");
 }
 
 #[test]
