@@ -53,8 +53,11 @@ pub fn digest(directory: &RunDirectory) -> Result<Report, DigestError> {
     let (diagrams, diagrams_left_out) = diagrams(&recording);
     let mut conversations: Vec<Conversation> =
         results.iter().take(MOST_CONVERSATIONS).map(|row| conversation(&scenario, row)).collect();
+    let reasons = reasons(&recording);
     for row in &mut conversations {
         row.diagram = diagram_of(row, &diagrams);
+        let told = row.diagram.and_then(|index| reasons.get(index).cloned());
+        row.reason = told.flatten();
     }
     Ok(Report {
         run: run(&manifest, &scenario),
@@ -241,6 +244,15 @@ fn diagrams(recording: &Recording) -> (Vec<Diagram>, usize) {
     let left_out = diagrams.len().saturating_sub(MOST_DIAGRAMS);
     diagrams.truncate(MOST_DIAGRAMS);
     (diagrams, left_out)
+}
+
+/// Why each conversation went the way it went, in the order of their diagrams.
+fn reasons(recording: &Recording) -> Vec<Option<String>> {
+    let because = |trace: &Trace<'_>| {
+        let decision = trace.spans().iter().find(|span| &*span.name == "Path Decision")?;
+        decision.text("ntm.because").map(str::to_owned)
+    };
+    recording.conversations().iter().map(|conversation| because(&conversation.trace)).collect()
 }
 
 /// A login or registration; keepalives and other small change have no diagram.

@@ -19,6 +19,10 @@ fn run_directory(home: &std::path::Path) -> RunDirectory {
         .with("ntm.node", "alice.u1.example")
         .with("ntm.peer", "bob.u2.example");
     recorder.record("alice.u1.example", conversation);
+    let decision = TraceContext { trace: [1; 16], span: [9; 8] };
+    let decision = Span::new(decision, Some([1; 8]), "Path Decision", SpanKind::Internal, times)
+        .with("ntm.because", "the ends are behind different NATs");
+    recorder.record("dc.u1.example", decision);
     recorder.record("bob.u2.example", Span::new(context(2), None, "Login", SpanKind::Internal, times));
     recorder.record("bob.u2.example", Span::new(context(3), None, "Keepalive", SpanKind::Internal, times));
     recorder.count("bob.u2.example", "ntm.test", 3);
@@ -65,6 +69,7 @@ fn the_report_says_what_the_files_say() {
     let [row] = &report.conversations[..] else { panic!("one conversation") };
     assert_eq!((row.networks.as_str(), row.lost), ("home ↔ carrier", 1));
     assert_eq!(row.diagram, Some(0));
+    assert_eq!(row.reason.as_deref(), Some("the ends are behind different NATs"));
     assert_eq!(report.diagrams.len(), 2, "a conversation and a login");
     assert_eq!(report.diagrams[0].start, 3_000_000_000);
     assert_eq!(report.failures.len(), 1);
