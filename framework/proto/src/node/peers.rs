@@ -324,13 +324,16 @@ impl Node {
         let Some((peer, negotiation, Some(key), spi_in, trace)) = found else {
             return cx.count("node.source_unknown_ignored");
         };
-        // One proof under way is enough: Source Unknown is not authenticated.
+        let message = ntmobile_wire::message::HolePunching { negotiation, spi_in };
+        self.prove_leg(cx, &peer, Request::to(key, Path::Datagram(from), message, trace));
+    }
+
+    /// Proves a leg to the RS. One proof under way is enough: Source Unknown, which may ask for it, is not authenticated.
+    pub(super) fn prove_leg(&mut self, cx: &mut Cx<'_>, peer: &Peer, request: Request) {
         if self.endpoint.outstanding().any(|(_, tag)| *tag == Tag::ProveLeg(peer.clone())) {
             return;
         }
         cx.count("node.leg_proved_again");
-        let message = ntmobile_wire::message::HolePunching { negotiation, spi_in };
-        let request = Request::to(key, Path::Datagram(from), message, trace);
-        self.endpoint.request(cx, request, Tag::ProveLeg(peer));
+        self.endpoint.request(cx, request, Tag::ProveLeg(peer.clone()));
     }
 }

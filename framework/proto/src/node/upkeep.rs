@@ -2,7 +2,7 @@
 
 use super::peers::Built;
 use super::{Cx, Due, Node};
-use crate::endpoint::Peer;
+use crate::endpoint::{Path, Peer, Request};
 use crate::machine::{Effect, PacketNotice};
 use crate::packet::GENERATION_OVERLAP;
 use crate::policy::{AgreementMaterial, InnerProtection};
@@ -12,7 +12,7 @@ use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::datagram::NAT_KEEPALIVE;
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::key::NamedKey;
-use ntmobile_wire::message::{Message, RekeyRequest, RekeyResponse, TunnelEnd};
+use ntmobile_wire::message::{HolePunching, Message, RekeyRequest, RekeyResponse, TunnelEnd};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use std::net::Ipv4Addr;
@@ -30,7 +30,9 @@ impl Node {
     /// Sets a standing tunnel's timers.
     pub(super) fn watch(&mut self, cx: &mut Cx<'_>, peer: &Peer, end: TunnelEnd, idle: Duration) {
         self.deadlines.set(Due::Idle(peer.clone()), cx.now + idle);
-        if self.registered.as_ref().is_some_and(|registered| registered.is_translated()) {
+        let is_translated = self.registered.as_ref().is_some_and(|registered| registered.is_translated());
+        let built = self.peers.get(peer).and_then(|entry| entry.built.as_ref());
+        if is_translated || built.is_some_and(|built| built.connection.relay.is_some()) {
             self.deadlines.set(Due::NatKeepalive(peer.clone()), cx.now + self.config.nat_keepalive);
         }
         if end == TunnelEnd::Mn {
@@ -50,11 +52,21 @@ impl Node {
         }
     }
 
-    /// Refreshes the mapping of the NAT that we are behind.
+    /// Refreshes the mapping of the NAT that we are behind. Towards an RS by proving the leg again: an end that only
+    /// receives would never learn that the RS has started anew, or that its NAT has given it another port.
     pub(super) fn keep_mapping_alive(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
         let Some(built) = self.peers.get(peer).and_then(|entry| entry.built.as_ref()) else { return };
         let to = built.tunnel.next_hop();
+        let leg = built.k_tun.filter(|_| built.connection.relay.is_some());
+        let leg = leg.map(|key| (key, built.negotiation, built.tunnel.settings().spi_in));
         self.deadlines.set(Due::NatKeepalive(peer.clone()), cx.now + self.config.nat_keepalive);
+        if let Some((key, negotiation, spi_in)) = leg {
+            return self.prove_leg(
+                cx,
+                peer,
+                Request::to(key, Path::Datagram(to), HolePunching { negotiation, spi_in }, None),
+            );
+        }
         cx.push(Effect::Transmit { to, bytes: Bytes::from_static(&[NAT_KEEPALIVE]) });
     }
 
