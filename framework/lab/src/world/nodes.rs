@@ -108,7 +108,8 @@ pub(super) fn account(scenario: &Scenario, node: &str) -> Result<Account, NameEr
     Account::parse(&format!("{node}@{}", scenario.node[node].domain))
 }
 
-fn device(
+/// What a node joins on.
+pub(super) fn device(
     scenario: &Scenario,
     internet: &Internet,
     credentials: &Credentials,

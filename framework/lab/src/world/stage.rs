@@ -19,13 +19,13 @@ use super::credentials::Credentials;
 use super::events::{Happenings, schedule};
 use super::internet::Internet;
 use super::names::Names;
-use super::nodes::Nodes;
+use super::nodes::{Nodes, device};
 use super::servers::Servers;
 use super::topology::Topology;
 use super::traffic::Board;
 use crate::scenario::Scenario;
 use crate::scenario::problem::ScenarioError;
-use ntmobile_actors::library::Node;
+use ntmobile_actors::library::{Device, Node};
 use ntmobile_proto::time::UnixTime;
 use ntmobile_sim::ports::clock::SimClock;
 use ntmobile_sim::{Simulation, SimulationFailure};
@@ -64,7 +64,9 @@ pub struct Absent {
 /// A world in which the scenario's servers run, its nodes join, and its events take place. Its own traffic does not:
 /// the applications are yours.
 pub struct Stage {
+    scenario: Rc<Scenario>,
     internet: Rc<Internet>,
+    credentials: Rc<Credentials>,
     nodes: Nodes,
     _names: Names,
     _servers: Rc<Servers>,
@@ -74,6 +76,17 @@ impl Stage {
     /// Waits until a node of the scenario has joined its network.
     pub async fn node(&self, name: &str) -> Result<Node, Absent> {
         self.nodes.joined(name).await.map_err(|why| Absent { node: name.to_owned(), why })
+    }
+
+    /// The device of a node of the scenario once more, for applications that join by hand.
+    pub fn device(&self, name: &str) -> Result<Device, WorldError> {
+        Ok(device(&self.scenario, &self.internet, &self.credentials, name)?)
+    }
+
+    /// Takes any host's power away, also that of a name server, which no event reaches: `root-server`.
+    pub fn crash(&self, host: &str) -> Result<(), WorldError> {
+        self.internet.machine(host)?.crash();
+        Ok(())
     }
 
     /// The world's time.
@@ -89,7 +102,7 @@ impl Stage {
         let nodes = Nodes::start(&scenario, &internet, &credentials, &board)?;
         // What an event could not do shows in the applications.
         schedule(&scenario, &internet, &servers, &Rc::new(Happenings::default()));
-        Ok(Self { internet, nodes, _names: names, _servers: servers })
+        Ok(Self { scenario, internet, credentials, nodes, _names: names, _servers: servers })
     }
 }
 

@@ -1,0 +1,160 @@
+//! What fails in the simulated internet is a typed error where the application meets it, in time; servers that start
+//! again on their stores are no failure at all.
+
+use ntmobile_actors::library::{JoinError, LookupError, Node, Password};
+use ntmobile_lab::scenario::Scenario;
+use ntmobile_lab::scenario::builder::Builder;
+use ntmobile_lab::scenario::event::TrafficKind;
+use ntmobile_lab::scenario::network::{Family, Link, Nat, Network};
+use ntmobile_lab::scenario::plugin::Kind;
+use ntmobile_lab::scenario::units::{ms, secs};
+use ntmobile_lab::world::stage::play;
+use ntmobile_ports::clock::Clock;
+use ntmobile_proto::node::{self, ConnectError};
+use ntmobile_tests::simulated::simulate;
+use std::time::Duration;
+
+/// Alice of one domain and bob of another behind different NATs, dave in the open.
+fn world(link: &Link) -> Builder {
+    let behind = |nat: Option<Nat>, millis: u64| {
+        let link = Link { delay: ms(millis), ..link.clone() };
+        move |network: Network| network.nat(nat).families([Family::Ipv4]).link(link)
+    };
+    Scenario::builder()
+        .duration(secs(120))
+        .domain("u1.example", |domain| domain.relays(1).notification_servers(1))
+        .domain("u2.example", |domain| domain.relays(1).notification_servers(1))
+        .network("home", behind(Some(Nat::home()), 3))
+        .network("office", behind(Some(Nat::home()), 5))
+        .network("lte", behind(Some(Nat::symmetric()), 7))
+        .network("campus", behind(None, 2))
+        .node("alice", |node| node.domain("u1.example").network("home"))
+        .node("bob", |node| node.domain("u2.example").network("office"))
+        .node("dave", |node| node.domain("u2.example").network("campus"))
+}
+
+/// What alice gets who asks for `peer` after these hosts have lost their power, and how long it takes.
+fn look_up(builder: Builder, dead: &'static [&'static str], peer: &'static str) -> (Option<LookupError>, Duration) {
+    let scenario = builder.build().expect("a sound scenario");
+    let outcome = play(&scenario, move |stage| async move {
+        let alice = stage.node("alice").await.expect("alice joins");
+        stage.node("bob").await.expect("bob joins");
+        dead.iter().for_each(|host| stage.crash(host).expect("there is such a host"));
+        let asked = stage.clock().now();
+        let found = alice.lookup(peer).await;
+        (found.err(), stage.clock().now().since(asked))
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_wrong_password_is_refused_at_once() {
+    let scenario = world(&Link::default()).build().expect("a sound scenario");
+    let refused = play(&scenario, |stage| async move {
+        let device = stage.device("alice").expect("alice has a device");
+        let asked = stage.clock().now();
+        let joined = Node::join(&device, "alice@u1.example", Password::new("a guess")).await;
+        (joined.err(), stage.clock().now().since(asked))
+    });
+    let (error, took) = refused.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(error, Some(JoinError::Refused(node::JoinError::WrongCredentials)));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn an_account_server_that_is_down_is_named_to_who_joins() {
+    let scenario = world(&Link::default()).build().expect("a sound scenario");
+    let refused = play(&scenario, |stage| async move {
+        stage.crash("as.example").expect("there is such a host");
+        let device = stage.device("alice").expect("alice has a device");
+        let asked = stage.clock().now();
+        let joined = Node::join(&device, "alice@u1.example", Password::new("a guess")).await;
+        (joined.err(), stage.clock().now().since(asked))
+    });
+    let (error, took) = refused.unwrap_or_else(|error| panic!("{error}"));
+    assert!(
+        matches!(error, Some(JoinError::Refused(node::JoinError::AccountServerUnreachable(_)))),
+        "{error:?} after {took:?}"
+    );
+    assert!(took < Duration::from_secs(60), "{took:?}");
+}
+
+#[test]
+fn a_name_that_nobody_bears_is_said_to_be_none() {
+    for name in ["nobody.u2.example", "nobody.u9.example"] {
+        let (error, took) = look_up(world(&Link::default()), &[], name);
+        let no_such_name = matches!(&error, Some(LookupError::Tunnel(ConnectError::NoSuchName(_))));
+        assert!(no_such_name, "{name}: {error:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[test]
+fn name_servers_that_are_down_are_an_error_within_the_time_of_a_look_up() {
+    let (error, took) = look_up(world(&Link::default()), &["root-server"], "bob.u2.example");
+    let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
+    assert!(unreachable, "{error:?} after {took:?}");
+    assert!(took < Duration::from_secs(16), "{took:?}");
+}
+
+#[test]
+fn a_coordinator_that_is_down_is_an_error_within_the_patience_of_a_request() {
+    let (error, took) = look_up(world(&Link::default()), &["dc.u2.example"], "bob.u2.example");
+    let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
+    assert!(unreachable, "{error:?} after {took:?}");
+    assert!(took < Duration::from_secs(35), "{took:?}");
+
+    let (error, took) = look_up(world(&Link::default()), &["dc.u1.example"], "bob.u2.example");
+    assert!(
+        matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_) | ConnectError::TimedOut { .. }))),
+        "{error:?} after {took:?}"
+    );
+    assert!(took <= Duration::from_millis(59_500), "{took:?}");
+}
+
+#[test]
+fn a_relay_that_is_down_is_missed_only_where_one_is_needed() {
+    let (error, took) = look_up(world(&Link::default()), &["rs1.u1.example"], "bob.u2.example");
+    assert_eq!(error, Some(LookupError::Tunnel(ConnectError::NoRelay)), "after {took:?}");
+    assert!(took < Duration::from_secs(35), "{took:?}");
+    let (error, _) = look_up(world(&Link::default()), &["rs1.u1.example"], "dave.u2.example");
+    assert_eq!(error, None);
+}
+
+#[test]
+fn a_sleeping_peer_cannot_be_woken_without_its_notification_server() {
+    let sleepers = world(&Link::default()).plugins(|plugins| plugins.reachability("tcp-ns"));
+    let (error, took) = look_up(sleepers, &["ns1.u2.example"], "bob.u2.example");
+    assert!(
+        matches!(&error, Some(LookupError::Tunnel(ConnectError::PeerAsleep(_) | ConnectError::ServerUnreachable(_)))),
+        "{error:?} after {took:?}"
+    );
+    assert!(took < Duration::from_secs(35), "{took:?}");
+}
+
+#[test]
+fn servers_that_start_again_on_their_stores_go_on_with_accounts_addresses_and_keys() {
+    for storage in Kind::Storage.known().iter().map(|(name, _)| *name) {
+        let mut builder = world(&Link::default()).plugins(|plugins| plugins.storage(storage));
+        builder = builder.traffic("alice", "bob", TrafficKind::udp(ms(500)));
+        for (second, server) in (5..).zip(["as", "dc.u1.example", "dc.u2.example", "rs1.u1.example"]) {
+            builder = builder.restarts(secs(second), server);
+        }
+        // One that joins after all that, and a direct and a relayed tunnel that are new.
+        let scenario = builder
+            .node("late", |node| node.domain("u1.example").network("lte").start(secs(15)))
+            .traffic_at(secs(30), "alice", "dave", TrafficKind::udp(ms(500)))
+            .traffic_at(secs(30), "late", "bob", TrafficKind::udp(ms(500)))
+            .duration(secs(60))
+            .build()
+            .expect("a sound scenario");
+        let run = simulate(&scenario).unwrap_or_else(|error| panic!("{storage}: {error}"));
+        for row in &run.conversations {
+            let ends = format!("{storage}: {} to {}", row.from, row.to);
+            assert_eq!(row.failure, None, "{ends}");
+            // An end that only answers notices a relay's new start by its next keepalive, 20 s later.
+            assert!(row.lost() <= 50, "{ends}: {} of {} lost", row.lost(), row.sent);
+            assert!(row.sent > 50, "{ends}: {} sent", row.sent);
+        }
+    }
+}
