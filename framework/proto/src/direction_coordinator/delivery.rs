@@ -5,15 +5,17 @@ use super::registration::{addresses_of, not_registered};
 use super::servers::{ServerKind, Then};
 use super::{Cx, DirectionCoordinator, Due, Tag, refusal};
 use crate::endpoint::{Path, Peer, Request, Retry, Ticket};
-use ntmobile_wire::identifier::{KeyId, Negotiation};
+use ntmobile_wire::identifier::{KeyId, Negotiation, Transaction};
 use ntmobile_wire::message::{
     Notification, NtmAck, Reachability, Refusal, RefusalCode, RouteDirection, RouteDirectionAcknowledge,
-    RouteDirectionResponse,
+    RouteDirectionResponse, TunnelEnd,
 };
 use ntmobile_wire::trace_context::TraceContext;
 
 /// Directions that may wait for one sleeping node.
 const WAITING: usize = 32;
+/// Directions that may be on their way to all nodes at once.
+const DELIVERIES: usize = 65_536;
 
 /// Who wants to know how a delivery ended.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Delivery {
     direction: RouteDirection,
     origin: Origin,
     trace: Option<TraceContext>,
+    /// The request that brings it, where it is pushed.
+    pushed: Option<Transaction>,
     /// Whether the key with the Notification Server was made anew already.
     renewed: bool,
 }
@@ -38,6 +42,11 @@ pub(super) struct Delivery {
 impl DirectionCoordinator {
     /// Another DC directs one of our nodes.
     pub(super) fn direction_for_node(&mut self, cx: &mut Cx<'_>, ticket: Ticket, direction: RouteDirection) {
+        // A DC speaks for its own nodes only, and directs those of others as the called end.
+        let speaks_for_peer = direction.peer.parent().is_some_and(|domain| ticket.sender().name.is_within(&domain));
+        if !speaks_for_peer || direction.end != TunnelEnd::Cn {
+            return self.refuse(cx, &ticket, RefusalCode::NotAllowed, "the direction is not the sender's to give");
+        }
         let trace = ticket.trace;
         self.deliver(cx, direction, Origin::Coordinator(ticket), trace);
     }
@@ -52,7 +61,7 @@ impl DirectionCoordinator {
     ) {
         let to = Peer { name: direction.node.clone(), application: direction.application };
         let id = self.draw_id();
-        let delivery = Delivery { to: to.clone(), direction, origin, trace, renewed: false };
+        let delivery = Delivery { to: to.clone(), direction, origin, trace, pushed: None, renewed: false };
         let Some(record) = self.nodes.get_mut(&to) else {
             return self.settle(cx, delivery, Err(not_registered(&to)));
         };
@@ -60,13 +69,20 @@ impl DirectionCoordinator {
         let Some(registration) = record.registered(cx.now) else {
             return self.settle(cx, delivery, Err(not_registered(&to)));
         };
+        if self.deliveries.len() >= DELIVERIES {
+            let refused = refusal(RefusalCode::Overloaded, "too many tunnels at once; try again", None);
+            return self.settle(cx, delivery, Err(refused));
+        }
         if registration.reachability == Reachability::UdpKeepalive {
             let paths = registration.legs.iter().map(|leg| Path::Datagram(leg.outer)).collect();
             let message = delivery.direction.clone().into();
             let retry = Retry::default();
             self.deliveries.insert(id, delivery);
             let request = Request { key, answer_keys: Vec::new(), paths, message, retry, trace };
-            self.endpoint.request(cx, request, Tag::Deliver(id));
+            let pushed = self.endpoint.request(cx, request, Tag::Deliver(id));
+            if let Some(delivery) = self.deliveries.get_mut(&id) {
+                delivery.pushed = Some(pushed);
+            }
             return;
         }
         if record.waiting.len() >= WAITING {
@@ -77,6 +93,16 @@ impl DirectionCoordinator {
         self.deliveries.insert(id, delivery);
         self.deadlines.set(Due::Wake(id), cx.now + self.config.wake_patience);
         self.wake_through_server(cx, id);
+    }
+
+    /// A node has registered: what is being pushed to it goes to where it is now.
+    pub(super) fn follow(&mut self, cx: &mut Cx<'_>, node: &Peer) {
+        let Some(registration) = self.nodes.get(node).and_then(|record| record.registered(cx.now)) else { return };
+        let paths: Vec<_> = registration.legs.iter().map(|leg| Path::Datagram(leg.outer)).collect();
+        let pushed = self.deliveries.values().filter(|delivery| delivery.to == *node);
+        for transaction in pushed.filter_map(|delivery| delivery.pushed).collect::<Vec<_>>() {
+            self.endpoint.redirect(cx, transaction, paths.clone());
+        }
     }
 
     fn wake_through_server(&mut self, cx: &mut Cx<'_>, id: u64) {
@@ -119,7 +145,7 @@ impl DirectionCoordinator {
             delivery.renewed = true;
             let assigned = self.nodes.get(&delivery.to).and_then(|record| record.notification.as_ref());
             if let Some(server) = assigned.map(|(assignment, _)| assignment.server.clone()) {
-                self.forget_server_key(ServerKind::Notification, &server);
+                self.forget_server_key(cx, ServerKind::Notification, &server);
                 return self.wake_through_server(cx, id);
             }
         }

@@ -21,6 +21,8 @@ use ntmobile_wire::trace_context::TraceContext;
 
 /// How often SPIs are drawn again because one was in use.
 const DRAWS: u32 = 4;
+/// Tunnels that may be directed at once.
+const DIRECTIONS: usize = 65_536;
 
 /// A tunnel that is being directed.
 #[derive(Debug)]
@@ -81,6 +83,9 @@ impl DirectionCoordinator {
         let Some(mn) = self.nodes.information(ticket.sender(), cx.now) else {
             return self.refuse(cx, &ticket, RefusalCode::PeerNotRegistered, "register first");
         };
+        if self.directions.len() >= DIRECTIONS {
+            return self.refuse(cx, &ticket, RefusalCode::Overloaded, "too many tunnels at once; try again");
+        }
         let id = self.draw_id();
         let (peer, wanted, trace) = (request.peer.clone(), request.peer_application, ticket.trace);
         let direction = Direction {
@@ -182,7 +187,7 @@ impl DirectionCoordinator {
         }
         direction.renewed = true;
         let trace = direction.trace();
-        self.forget_server_key(ServerKind::Coordinator, &server.name);
+        self.forget_server_key(cx, ServerKind::Coordinator, &server.name);
         self.with_server_key(cx, ServerKind::Coordinator, &server, trace, Then::Inform(id));
     }
 
@@ -313,11 +318,13 @@ impl DirectionCoordinator {
                 self.direct_cn(cx, id);
             }
             Err(refused) if refused.code == RefusalCode::SpiInUse => self.draw_again(cx, id),
-            Err(_) => {
+            Err(refused) => {
                 cx.count("dc.relay_failed");
                 direction.relays_failed += 1;
                 // A relay that was restarted without its store does not know the key: the next contact makes a new one.
-                self.forget_server_key(ServerKind::Relay, &relay);
+                if refused.code == RefusalCode::ServerUnreachable {
+                    self.forget_server_key(cx, ServerKind::Relay, &relay);
+                }
                 self.decide(cx, id);
             }
         }
@@ -347,7 +354,8 @@ impl DirectionCoordinator {
             Ok(acknowledge) => {
                 let Some(plan) = direction.plan.as_mut() else { return };
                 if acknowledge.negotiation != plan.negotiation {
-                    return cx.count("dc.late_acknowledge");
+                    let detail = "the peer acknowledged another negotiation";
+                    return self.fail(cx, id, refusal(RefusalCode::Unsupported, detail, None));
                 }
                 plan.cn_public_key = acknowledge.public_key;
                 self.direct_mn(cx, id);

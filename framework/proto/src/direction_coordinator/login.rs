@@ -63,6 +63,8 @@ impl DirectionCoordinator {
         let ends = UnixTime(cx.wall.0 + lifetime.as_secs());
         let write = records::key_write(records::NODE_KEYS, name, &key, ends);
         match self.nodes.get_mut(&peer) {
+            // A registered node is spoken to under the key it registered with until it has registered with the new one.
+            Some(record) if record.registered(cx.now).is_some() => {}
             Some(record) => record.key = key.id,
             None => self.nodes.insert(peer.clone(), super::NodeRecord::new(key.id)),
         }
@@ -117,9 +119,14 @@ impl DirectionCoordinator {
             return tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, detail);
         }
         let vouched = self.nodes.get(&peer).and_then(|record| record.vouched.clone());
-        match vouched.filter(|vouched| vouched.response.voucher.public_key == request.public_key) {
+        let ends = cx.wall.0.saturating_add(self.config.node_key_lifetime.as_secs());
+        let fits = |vouched: &Vouched| {
+            let voucher = &vouched.response.voucher;
+            voucher.public_key == request.public_key && voucher.not_after >= ends
+        };
+        match vouched.filter(fits) {
             Some(vouched) => self.grant(cx, ticket, peer, vouched.response),
-            // The AS's word is lost with a restart, and a new public key needs a new one.
+            // The AS's word is lost with a restart, a new public key needs a new one, and it must outlive the key.
             None => tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, "log in with the account's credential"),
         }
     }

@@ -95,7 +95,15 @@ impl DirectionCoordinator {
         };
         let Some(record) = self.nodes.get_mut(&peer) else { return };
         record.key = ticket.key;
-        record.registration = Some(registration);
+        let before = record.registration.replace(registration);
+        // A node that has not moved and registers again has lost its connection: its Notification Server may have lost
+        // the key, or be gone.
+        let is_again = before.is_some_and(|before| {
+            before.session == ticket.session && before.legs.iter().any(|known| known.outer == leg.outer)
+        });
+        if is_again {
+            record.notification = None;
+        }
         let assigned = record.notification.as_ref().is_some_and(|(_, until)| *until > cx.now + lifetime);
         if wants_notification && !assigned {
             self.assign_notification_server(cx, id);
@@ -179,7 +187,7 @@ impl DirectionCoordinator {
         }
         registration.renewed = true;
         let trace = registration.ticket.trace;
-        self.forget_server_key(ServerKind::Notification, &server.name);
+        self.forget_server_key(cx, ServerKind::Notification, &server.name);
         let addresses = addresses_of(&server);
         self.with_server_key(cx, ServerKind::Notification, &addresses, trace, Then::AnnounceNode(id));
     }
@@ -201,8 +209,9 @@ impl DirectionCoordinator {
             prefix_lengths: (self.config.virtual_v4.1, 64),
         };
         cx.count("dc.registered");
-        cx.event(DirectionCoordinatorEvent::Registered { node: peer });
+        cx.event(DirectionCoordinatorEvent::Registered { node: peer.clone() });
         self.endpoint.answer(cx, &ticket, response);
+        self.follow(cx, &peer);
     }
 
     /// *Keepalive*: refreshes the registration and the leg it came on.

@@ -224,6 +224,14 @@ impl DirectionCoordinator {
         if ticket.certificate.as_ref().is_none_or(|certificate| certificate.name != request.requester) {
             return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "the certificate bears another name");
         }
+        let is_taken = self
+            .endpoint
+            .association(request.key.id)
+            .is_some_and(|known| *known.key() != request.key || known.peer().name != request.requester);
+        if is_taken {
+            // Key identifiers are readable on the wire: nobody may put a key of their own in the place of another's.
+            return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "the key identifier is taken");
+        }
         let id = ServerId { kind: ServerKind::Coordinator, name: request.requester };
         let roles = (Role::Responder, Role::Requester);
         let call = self.calls.open(Wait::SharedKeyStored(ticket.clone()));
@@ -257,11 +265,12 @@ impl DirectionCoordinator {
     }
 
     /// Forgets a key that the other server seems to have lost.
-    pub(super) fn forget_server_key(&mut self, kind: ServerKind, name: &Fqdn) {
+    /// Whatever else waits for an answer under it is given up, too.
+    pub(super) fn forget_server_key(&mut self, cx: &Cx<'_>, kind: ServerKind, name: &Fqdn) {
         let id = ServerId { kind, name: name.clone() };
         if let Some(Shared::Ready(key)) = self.servers.shared.get(&id) {
             let key = *key;
-            self.endpoint.remove(key);
+            self.endpoint.abandon(cx.now, key);
             self.servers.shared.remove(&id);
         }
     }

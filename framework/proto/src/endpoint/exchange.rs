@@ -9,6 +9,9 @@ use ntmobile_wire::message::Message;
 use ntmobile_wire::trace_context::TraceContext;
 use std::time::Duration;
 
+/// How often a request is sent out of turn at most.
+const RESENDS: u32 = 4;
+
 /// How patiently a request is repeated: after `first`, then twice as long each time up to `longest`, `attempts` in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -68,12 +71,13 @@ pub(super) struct Exchange<T> {
     pub(super) context: Option<TraceContext>,
     started: Instant,
     attempt: u32,
+    resent: u32,
     events: Vec<SpanEvent>,
 }
 
 impl<T> Exchange<T> {
     pub(super) fn new(request: Request, tag: T, context: Option<TraceContext>, now: Instant) -> Self {
-        Self { request, tag, context, started: now, attempt: 0, events: Vec::new() }
+        Self { request, tag, context, started: now, attempt: 0, resent: 0, events: Vec::new() }
     }
 
     /// Where the next attempt goes.
@@ -81,6 +85,14 @@ impl<T> Exchange<T> {
         let index = self.attempt as usize % self.request.paths.len().max(1);
         self.attempt += 1;
         self.request.paths.get(index).copied()
+    }
+
+    /// Where to send it once more out of turn, which counts as no attempt: a challenge may be an old one replayed, and must
+    /// neither use up the request's patience nor make it be sent without end.
+    pub(super) fn path_out_of_turn(&mut self) -> Option<Path> {
+        let index = self.attempt.saturating_sub(1) as usize % self.request.paths.len().max(1);
+        self.resent += 1;
+        self.request.paths.get(index).copied().filter(|_| self.resent <= RESENDS)
     }
 
     pub(super) fn is_exhausted(&self) -> bool {

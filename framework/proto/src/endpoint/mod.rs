@@ -174,7 +174,23 @@ impl<T> Endpoint<T> {
         self.associations.insert(id, association);
     }
 
-    /// Forgets a key and every request that waits under it.
+    /// Ends a key at this time.
+    pub fn expire_at(&mut self, key: KeyId, at: Instant) {
+        if self.associations.contains_key(&key) {
+            self.deadlines.set(Due::Expire(key), at);
+        }
+    }
+
+    /// Forgets a key; every request that waits under it is given up at once, and told by [`Endpoint::expire`].
+    pub fn abandon(&mut self, now: Instant, key: KeyId) {
+        self.associations.remove(&key);
+        self.deadlines.cancel(&Due::Expire(key));
+        for (transaction, _) in self.exchanges.iter().filter(|(_, exchange)| exchange.request.key == key) {
+            self.deadlines.set(Due::Retransmit(*transaction), now);
+        }
+    }
+
+    /// Forgets a key and every request that waits under it, of which nobody is told.
     pub fn remove(&mut self, key: KeyId) {
         self.associations.remove(&key);
         self.deadlines.cancel(&Due::Expire(key));
@@ -212,6 +228,17 @@ impl<T> Endpoint<T> {
         self.deadlines.cancel(&Due::Retransmit(transaction));
         exchange.end(cx, None);
         Some(exchange.tag)
+    }
+
+    /// Sends a request that waits for its answer to other places from now on.
+    pub fn redirect<E>(&mut self, cx: &mut Context<'_, E>, transaction: Transaction, paths: Vec<Path>) {
+        let Some(mut exchange) = self.exchanges.remove(&transaction) else { return };
+        if exchange.request.paths != paths {
+            exchange.request.paths = paths;
+            exchange.note(cx.now, "sent to another address");
+            self.transmit_exchange(cx, transaction, &mut exchange);
+        }
+        self.exchanges.insert(transaction, exchange);
     }
 
     /// What the requests that wait are for, to find the one to [`Endpoint::complete`].
@@ -426,17 +453,29 @@ impl<T> Endpoint<T> {
         let waiting: Vec<_> = self.exchanges.iter().filter(|(_, e)| e.request.key == key).map(|(t, _)| *t).collect();
         for transaction in waiting {
             let Some(mut exchange) = self.exchanges.remove(&transaction) else { continue };
-            exchange.note(cx.now, "resent after a session challenge");
-            self.transmit_exchange(cx, transaction, &mut exchange);
+            if let Some(path) = exchange.path_out_of_turn() {
+                exchange.note(cx.now, "resent after a session challenge");
+                self.transmit_to(cx, transaction, path, &exchange);
+            }
             self.exchanges.insert(transaction, exchange);
         }
     }
 
     fn transmit_exchange<E>(&mut self, cx: &mut Context<'_, E>, transaction: Transaction, exchange: &mut Exchange<T>) {
         if let Some(path) = exchange.take_path() {
-            let (key, context) = (exchange.request.key, exchange.context);
-            self.seal_and_send(cx, key, transaction, path, &exchange.request.message, context);
+            self.transmit_to(cx, transaction, path, exchange);
         }
+    }
+
+    fn transmit_to<E>(
+        &mut self,
+        cx: &mut Context<'_, E>,
+        transaction: Transaction,
+        path: Path,
+        exchange: &Exchange<T>,
+    ) {
+        let (key, context) = (exchange.request.key, exchange.context);
+        self.seal_and_send(cx, key, transaction, path, &exchange.request.message, context);
     }
 
     fn seal_and_send<E>(
