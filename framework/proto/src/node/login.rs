@@ -49,9 +49,14 @@ pub(super) struct Granted {
 }
 
 impl Login {
-    /// Whether the key was granted to this process, not taken from its store.
-    pub(super) fn is_from_this_process(&self) -> bool {
+    /// Whether the key was granted to this process, not taken from its store, and the DC has answered under it.
+    pub(super) fn is_believed(&self) -> bool {
         self.logged_in
+    }
+
+    /// The DC does not answer under the key: once more, and another one is asked for.
+    pub(super) fn doubt(&mut self) {
+        self.logged_in = false;
     }
 
     pub(super) fn key(&self) -> Option<KeyId> {
@@ -63,6 +68,7 @@ impl Node {
     /// The application wants to be part of the network.
     pub(super) fn join(&mut self, cx: &mut Cx<'_>) {
         self.joining = true;
+        self.is_wanted = true;
         self.log_in(cx);
     }
 
@@ -74,6 +80,9 @@ impl Node {
     }
 
     fn next_login_step(&mut self, cx: &mut Cx<'_>) {
+        if !self.is_wanted {
+            return;
+        }
         let knowledge = LoginKnowledge {
             has_current_key: !self.login.distrusted
                 && self.login.granted.as_ref().is_some_and(|granted| granted.renew_at > cx.now),
@@ -243,6 +252,7 @@ impl Node {
     pub(super) fn forget_key(&mut self) {
         if let Some(key) = self.login.key() {
             self.endpoint.remove(key);
+            self.forget_directions();
         }
         self.login.granted = None;
         self.login.distrusted = true;
@@ -283,6 +293,9 @@ impl Node {
 
     /// The node is not part of the network, or no longer.
     pub(super) fn join_failed(&mut self, cx: &mut Cx<'_>, error: JoinError) {
+        if !self.is_wanted {
+            return;
+        }
         cx.count("node.join_failed");
         self.end_login_span(cx, Some(error.to_string()));
         if self.joining {

@@ -45,6 +45,7 @@ use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
 use ntmobile_wire::message::{Message, Refusal, RefusalCode};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::sealed_key::AgreementKey;
+use ntmobile_wire::subkey::Role;
 use ntmobile_wire::trace_context::TraceContext;
 use peers::{Built, PeerEntry};
 use registration::{Registered, Registering};
@@ -117,6 +118,8 @@ pub struct Node {
     addresses: Vec<IpAddr>,
     port: u16,
     joining: bool,
+    /// Whether the application wants to be part of the network: from Join to Leave.
+    is_wanted: bool,
     login: Login,
     registered: Option<Registered>,
     /// The registration under way, and the addresses it goes from and to.
@@ -152,6 +155,7 @@ impl Node {
             addresses: Vec::new(),
             port: 0,
             joining: false,
+            is_wanted: false,
             login: Login::default(),
             registered: None,
             registering: None,
@@ -180,28 +184,47 @@ impl Node {
 
     fn command_leave(&mut self, cx: &mut Cx<'_>) {
         for peer in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.send_control(cx, &peer, ntmobile_wire::message::Close.into());
             self.close_tunnel(cx, &peer, "left");
+            self.connect_failed(cx, &peer, ConnectError::NotJoined);
         }
-        self.notification.close(cx);
+        for negotiation in self.negotiations.keys().copied().collect::<Vec<_>>() {
+            self.drop_negotiation(negotiation);
+        }
+        for (_, built) in std::mem::take(&mut self.retiring) {
+            self.release(&built);
+        }
+        self.close_notification(cx);
         self.registered = None;
+        self.registering = None;
+        self.moved_at = None;
+        // Whatever is still answered belongs to a registration that is over.
+        self.epoch += 1;
+        self.is_wanted = false;
         self.joining = false;
         self.deadlines = Deadlines::default();
     }
 
     fn requested(&mut self, cx: &mut Cx<'_>, ticket: Ticket, message: Message) {
-        match message {
-            Message::RouteDirection(direction) => {
+        // Peers, RSs and NSs hold keys with us too: each may say its own, and only our DC directs us.
+        match (ticket.role, message) {
+            (Role::Dc, Message::RouteDirection(_)) if self.registered.is_none() && self.is_wanted => {
+                // On the move: the DC repeats it, also at the new address, and by then it can be followed.
+                cx.count("node.direction_put_off");
+                self.endpoint.pass_on(cx, &ticket);
+            }
+            (Role::Dc, Message::RouteDirection(direction)) => {
                 let trace = ticket.trace;
                 self.route_directed(cx, (Some(ticket), trace), direction);
             }
-            Message::TunnelRequest(request) => self.tunnel_requested(cx, &ticket, &request),
-            Message::Notification(_) => self.notified(cx, &ticket),
+            (Role::Mn | Role::Cn, Message::TunnelRequest(request)) => self.tunnel_requested(cx, &ticket, &request),
+            (Role::Ns, Message::Notification(_)) => self.notified(cx, &ticket),
             // The answer to a Direction Request that the peer's own start has completed.
-            Message::Refusal(_) => {
+            (_, Message::Refusal(_)) => {
                 cx.count("node.late_refusal");
                 self.endpoint.finish(cx, &ticket);
             }
-            message => {
+            (_, message) => {
                 cx.count("node.unexpected_message");
                 let detail = format!("a node does not take {}", message.label());
                 self.refuse(cx, &ticket, RefusalCode::NotAllowed, detail, None);
@@ -217,8 +240,7 @@ impl Node {
         detail: impl Into<String>,
         negotiation: Option<Negotiation>,
     ) {
-        let mut detail = detail.into();
-        detail.truncate(120);
+        let detail = detail.into();
         self.endpoint.answer(cx, ticket, Refusal { code, detail, negotiation });
     }
 

@@ -67,7 +67,8 @@ impl Node {
             Ok(key) => key,
             Err(refusal) => {
                 cx.count("node.direction_refused");
-                return self.settle_direction(cx, ticket, refusal.into(), trace);
+                self.settle_direction(cx, ticket, refusal.clone().into(), trace);
+                return self.give_up_refused(cx, peer, direction.end, refusal);
             }
         };
         self.take_over(cx, &peer, &direction);
@@ -89,6 +90,19 @@ impl Node {
             for (from, bytes) in self.early.take(cx.now, key) {
                 self.datagram(cx, from, bytes);
             }
+        }
+    }
+
+    /// Our own start cannot be followed, and drawing or asking again would not help: who waits is told why.
+    fn give_up_refused(&mut self, cx: &mut Cx<'_>, peer: Peer, end: TunnelEnd, refusal: Refusal) {
+        let error = match refusal.code {
+            RefusalCode::SpiInUse | RefusalCode::Superseded | RefusalCode::PeerNotRegistered => return,
+            RefusalCode::NotAllowed => ConnectError::KeyAgreement(refusal.detail),
+            _ => ConnectError::from_refusal(&peer.name, refusal),
+        };
+        if end == TunnelEnd::Mn {
+            let entry = if self.peers.contains_key(&peer) { peer } else { Peer::named(peer.name) };
+            self.connect_failed(cx, &entry, error);
         }
     }
 
@@ -116,6 +130,11 @@ impl Node {
             TunnelEnd::Mn | TunnelEnd::Cn => {}
             TunnelEnd::Unknown(_) => return refuse(RefusalCode::Unsupported, "which end?"),
         }
+        // Key identifiers are readable on the wire: nobody may put a key of their own in the place of another.
+        let keys = [direction.k_tun.as_ref(), Some(&direction.k_tmp)];
+        if keys.into_iter().flatten().any(|key| self.endpoint.association(key.id).is_some()) {
+            return refuse(RefusalCode::NotAllowed, "the key identifier is taken");
+        }
         if self.tunnels.is_in_use(direction.spi_in) {
             return refuse(RefusalCode::SpiInUse, "draw again");
         }
@@ -137,6 +156,12 @@ impl Node {
             }
         }
         if !agreement.needs_public_keys() {
+            // A DC may not choose less than was asked for, nor less than a pin says.
+            let asked = (direction.end == TunnelEnd::Mn).then(|| strategies.agreement_of(strategies.agreement));
+            let is_less = asked.flatten().is_some_and(|asked| asked.needs_public_keys());
+            if is_less || self.config.pins.contains_key(&direction.peer) {
+                return refuse(RefusalCode::NotAllowed, "the agreement is weaker than this node wants");
+            }
             return Ok(None);
         }
         match self.believed_key(cx, direction) {
@@ -172,6 +197,7 @@ impl Node {
     fn take_over(&mut self, cx: &mut Cx<'_>, peer: &Peer, direction: &RouteDirection) {
         let default = Peer::named(peer.name.clone());
         if !self.peers.contains_key(peer)
+            && self.peers.get(&default).is_some_and(|entry| entry.built.is_none())
             && let Some(entry) = self.peers.remove(&default)
         {
             self.defaults.insert(peer.name.clone(), peer.application);
@@ -400,6 +426,9 @@ impl Node {
     fn learn_key(&mut self, cx: &mut Cx<'_>, id: Negotiation, key: NamedKey) -> Result<(), ConnectError> {
         let Some(negotiating) = self.negotiations.get(&id) else { return Ok(()) };
         let Some(registered) = &self.registered else { return Err(ConnectError::NotJoined) };
+        if self.endpoint.association(key.id).is_some() {
+            return Err(ConnectError::KeyAgreement("the key identifier is taken".into()));
+        }
         let (own, other) = negotiating.roles();
         let direction = &negotiating.direction;
         let Some(next_hop) = self.next_hop(direction) else { return Err(ConnectError::NoRelay) };
@@ -500,7 +529,8 @@ impl Node {
         }
         self.tunnels.activate(&tunnel);
         if self.outer_key(&direction) == OuterKey::KTmp {
-            self.endpoint.remove(direction.k_tmp.id);
+            // Our response may be lost: the request is repeated under this key and must be answered again.
+            self.endpoint.expire_at(direction.k_tmp.id, cx.now + AWAIT_PATIENCE);
         }
         let mut addresses = direction.peer_addresses;
         addresses.v4 = tunnel.settings().alias.unwrap_or(addresses.v4);
@@ -551,6 +581,7 @@ impl Node {
         let was_direct = matches!(negotiating.direction.route, Route::Direct { .. });
         let is_mn = negotiating.direction.end == TunnelEnd::Mn;
         cx.count("node.negotiation_failed");
+        self.refuse_unacknowledged(cx, id, &error);
         self.drop_negotiation(id);
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         let Some(building) = entry.building.as_ref().filter(|building| building.negotiation == Some(id)) else {
@@ -574,6 +605,19 @@ impl Node {
         } else {
             self.connect_failed(cx, &peer, error);
         }
+    }
+
+    /// Tells the DC of a negotiation that failed before it could be acknowledged.
+    fn refuse_unacknowledged(&mut self, cx: &mut Cx<'_>, id: Negotiation, error: &ConnectError) {
+        let Some(negotiating) = self.negotiations.get_mut(&id) else { return };
+        let Some(ticket) = negotiating.unacknowledged.take() else { return };
+        let trace = negotiating.trace;
+        let code = match negotiating.direction.route {
+            Route::Relayed { .. } => RefusalCode::NoRelay,
+            Route::Direct { .. } => RefusalCode::NotAllowed,
+        };
+        let refusal = Refusal { code, detail: error.to_string(), negotiation: Some(id) };
+        self.settle_direction(cx, ticket, refusal.into(), trace);
     }
 
     /// Forgets a negotiation and whatever it has put into the tables.

@@ -29,28 +29,42 @@ pub(super) struct NotificationConnection {
 
 impl NotificationConnection {
     /// Closes the connection; the assignment stays.
-    pub(super) fn disconnect(&mut self, cx: &mut Cx<'_>) {
+    fn disconnect(&mut self, cx: &mut Cx<'_>) {
         if let Some(stream) = self.stream.take() {
             cx.push(Effect::StreamClose { stream });
         }
         self.framing = StreamFraming::default();
     }
-
-    /// Closes the connection for good.
-    pub(super) fn close(&mut self, cx: &mut Cx<'_>) {
-        self.disconnect(cx);
-        self.assignment = None;
-    }
 }
 
 impl Node {
+    /// Closes the connection and gives up what was asked on it; the assignment stays.
+    pub(super) fn disconnect_notification(&mut self, cx: &mut Cx<'_>) {
+        self.notification.disconnect(cx);
+        self.deadlines.cancel(&Due::NotificationKeepalive);
+        let is_asked = |tag: &Tag| matches!(tag, Tag::NotificationRegistration | Tag::NotificationKeepalive);
+        let asked: Vec<_> = self.endpoint.outstanding().filter(|(_, tag)| is_asked(tag)).map(|(id, _)| id).collect();
+        for transaction in asked {
+            self.endpoint.complete(cx, transaction);
+        }
+    }
+
+    /// Closes the connection for good.
+    pub(super) fn close_notification(&mut self, cx: &mut Cx<'_>) {
+        self.disconnect_notification(cx);
+        self.notification.assignment = None;
+        if let Some(key) = self.notification.key.take() {
+            self.endpoint.remove(key);
+        }
+    }
+
     /// The DC has named a Notification Server: connect, unless that connection stands.
     pub(super) fn hold_notification(&mut self, cx: &mut Cx<'_>, assignment: NotificationAssignment) {
         let is_same = self.notification.assignment.as_ref().is_some_and(|known| known.key.id == assignment.key.id);
         if is_same && self.notification.stream.is_some() {
             return self.registration_complete(cx);
         }
-        self.notification.disconnect(cx);
+        self.disconnect_notification(cx);
         let Some(real) = self.registered.as_ref().map(|registered| registered.real) else { return };
         let Some(to) = assignment.addresses.matching(real) else {
             let detail = format!("{} has no address of this IP version", assignment.server);
@@ -124,7 +138,10 @@ impl Node {
 
     pub(super) fn notification_kept_alive(&mut self, cx: &mut Cx<'_>, result: Result<(), Refusal>) {
         match result {
-            Ok(()) => self.schedule_notification_keepalive(cx),
+            Ok(()) => {
+                self.schedule_notification_keepalive(cx);
+                self.refresh_registration(cx);
+            }
             Err(_) => self.notification_lost(cx),
         }
     }
@@ -132,10 +149,9 @@ impl Node {
     /// The connection is of no use any more: register again, which gives a new one.
     pub(super) fn notification_lost(&mut self, cx: &mut Cx<'_>) {
         cx.count("node.notification_connection_lost");
-        self.notification.disconnect(cx);
+        self.disconnect_notification(cx);
         // The server may have lost the key with the connection: let the DC say which to use.
         self.notification.assignment = None;
-        self.deadlines.cancel(&Due::NotificationKeepalive);
         if self.joining {
             let detail = "the connection to it broke".to_owned();
             self.registration_failed(cx, JoinError::NotificationServerUnreachable(detail));

@@ -98,7 +98,7 @@ impl Node {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, waiter: u64, wanted: Peer) {
         let peer = self.known_as(&wanted);
         let joined = self.registered.is_some();
-        if !joined && (self.epoch == 0 || self.joining) {
+        if !joined && (self.epoch == 0 || self.joining || !self.is_wanted) {
             return cx.event(NodeEvent::ConnectFailed { waiter, error: ConnectError::NotJoined });
         }
         let entry = self.peers.entry(peer.clone()).or_default();
@@ -130,6 +130,24 @@ impl Node {
         }
     }
 
+    /// Directions that were asked for under a key that is gone: they are asked for again after the next registration.
+    pub(super) fn forget_directions(&mut self) {
+        for entry in self.peers.values_mut() {
+            entry.building.take_if(|building| building.asked.is_some());
+        }
+    }
+
+    /// Whoever waits is asked for once the node is registered again.
+    fn put_off(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let Some(building) = self.peers.get_mut(peer).and_then(|entry| entry.building.take()) else { return };
+        if let Some(asked) = building.asked {
+            self.endpoint.complete(cx, asked);
+        }
+        if let Some(negotiation) = building.negotiation {
+            self.drop_negotiation(negotiation);
+        }
+    }
+
     /// Hands every tunnel over, after the node has moved and registered.
     pub(super) fn hand_over(&mut self, cx: &mut Cx<'_>) {
         let tunnels: Vec<(Peer, bool)> = self
@@ -137,6 +155,16 @@ impl Node {
             .iter()
             .filter_map(|(peer, entry)| Some((peer.clone(), entry.built.as_ref()?.connection.relay.is_some())))
             .collect();
+        // What was begun at the old address does not come about there.
+        let begun: Vec<Peer> = self
+            .peers
+            .iter()
+            .filter(|(_, entry)| entry.built.is_none() && entry.building.as_ref().is_some_and(Building::is_ours))
+            .map(|(peer, _)| peer.clone())
+            .collect();
+        for peer in begun {
+            self.ask_direction(cx, &peer, DirectionReason::NewTunnel);
+        }
         for (peer, relayed) in tunnels {
             match self.config.strategies.handover.step(relayed) {
                 HandoverStep::Resignal => self.ask_direction(cx, &peer, DirectionReason::Handover),
@@ -147,8 +175,11 @@ impl Node {
 
     /// *Direction Request* to our DC.
     pub(super) fn ask_direction(&mut self, cx: &mut Cx<'_>, peer: &Peer, reason: DirectionReason) {
-        let (Some(key), Some(registered)) = (self.login.key(), self.registered.clone()) else { return };
-        let Some(granted) = &self.login.granted else { return };
+        let (Some(key), Some(registered), Some(granted)) =
+            (self.login.key(), self.registered.clone(), &self.login.granted)
+        else {
+            return self.put_off(cx, peer);
+        };
         let offer = PublicKeyOffer { voucher: granted.response.voucher.clone() };
         let agreement = self.config.strategies.agreement;
         let needs_key = self.config.strategies.agreement_of(agreement).is_some_and(|a| a.needs_public_keys());
@@ -248,6 +279,9 @@ impl Node {
         cx.count("node.tunnel_failed");
         if let Some(building) = building {
             self.end_building_span(cx, peer, building.span, building.reason, Err(&error));
+            if let Some(asked) = building.asked {
+                self.endpoint.complete(cx, asked);
+            }
             if let Some(negotiation) = building.negotiation {
                 self.drop_negotiation(negotiation);
             }

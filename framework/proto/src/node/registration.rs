@@ -54,6 +54,9 @@ impl Registering {
 /// A retransmission of keepalives that gives up before the next one is due: after 7 s.
 const KEEPALIVE_RETRY: Retry = Retry { first: Duration::from_secs(1), longest: Duration::from_secs(4), attempts: 3 };
 
+/// After so many keepalives in a row that were not answered, the node registers again.
+const LAPSED: u32 = 3;
+
 impl Node {
     /// The way to the DC: its address of the family of our preferred address, or of another that we have.
     fn way_to_coordinator(&self) -> Option<(SocketAddr, SocketAddr)> {
@@ -67,6 +70,9 @@ impl Node {
     /// *Registration Request* from where the node is now.
     pub(super) fn register(&mut self, cx: &mut Cx<'_>) {
         self.deadlines.cancel(&Due::Register);
+        if !self.is_wanted {
+            return;
+        }
         let Some(key) = self.login.key() else { return self.log_in(cx) };
         let Some((real, coordinator)) = self.way_to_coordinator() else {
             return self.join_failed(cx, JoinError::NoAddress);
@@ -155,10 +161,11 @@ impl Node {
         if epoch != self.epoch {
             return;
         }
-        if self.login.is_from_this_process() {
+        if self.login.is_believed() {
+            self.login.doubt();
             self.registration_failed(cx, JoinError::CoordinatorUnreachable("Registration Request timed out".into()));
         } else {
-            // A key of an earlier process may have been forgotten by the DC, which then says nothing.
+            // The DC may have forgotten the key since, and then says nothing.
             self.forget_key();
             self.log_in(cx);
         }
@@ -184,8 +191,8 @@ impl Node {
     }
 
     fn observe(&mut self, cx: &mut Cx<'_>, observation: Observation) {
-        let joined = self.registered.is_some() || (self.epoch > 0 && !self.joining);
-        if joined && self.config.strategies.movement.has_moved(observation) {
+        let is_known = self.is_wanted && (self.registered.is_some() || self.epoch > 0);
+        if is_known && self.config.strategies.movement.has_moved(observation) {
             self.moved(cx);
         }
     }
@@ -196,7 +203,7 @@ impl Node {
         self.moved_at.get_or_insert(cx.now);
         self.registered = None;
         self.deadlines.cancel(&Due::Keepalive);
-        self.notification.disconnect(cx);
+        self.disconnect_notification(cx);
         self.register(cx);
     }
 
@@ -207,6 +214,14 @@ impl Node {
         self.deadlines.set(Due::Keepalive, cx.now + interval);
         self.send_keepalive(cx, registered.real, registered.coordinator, true);
         self.send_keepalive_on_other_families(cx);
+    }
+
+    /// *Keepalive* to the DC where a Notification Server keeps the node reachable: the registration there ends without.
+    pub(super) fn refresh_registration(&mut self, cx: &mut Cx<'_>) {
+        if let Some(registered) = &self.registered {
+            let (real, coordinator) = (registered.real, registered.coordinator);
+            self.send_keepalive(cx, real, coordinator, true);
+        }
     }
 
     /// A dual-stack node shows its DC the other family's leg too.
@@ -250,6 +265,10 @@ impl Node {
         let (Some(observed), Some(registered)) = (observed.filter(|_| is_primary), self.registered.as_mut()) else {
             return;
         };
+        // Where a Notification Server keeps the node reachable, mappings towards the DC come and go.
+        if !matches!(registered.maintenance, Maintenance::KeepaliveEvery(_)) {
+            return;
+        }
         if registered.outer != observed {
             registered.outer = observed;
             cx.count("node.outer_address_changed");
@@ -263,6 +282,13 @@ impl Node {
             self.keepalives_lost += 1;
             cx.count("node.keepalive_lost");
             self.observe(cx, Observation::KeepalivesLost(self.keepalives_lost));
+            // Whether moved or not: by now the DC holds the registration for lapsed, if it knows of it at all.
+            let is_standing = self.registered.is_some() && self.registering.is_none();
+            if is_standing && self.keepalives_lost.is_multiple_of(LAPSED) {
+                cx.count("node.registration_lapsed");
+                self.login.doubt();
+                self.register(cx);
+            }
         }
     }
 }

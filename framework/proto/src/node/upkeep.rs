@@ -137,7 +137,8 @@ impl Node {
         }
     }
 
-    fn send_control(&mut self, cx: &mut Cx<'_>, peer: &Peer, message: Message) {
+    /// Says something to the peer inside the tunnel, where one stands.
+    pub(super) fn send_control(&mut self, cx: &mut Cx<'_>, peer: &Peer, message: Message) {
         let (session, transaction) = (self.endpoint.session(), self.endpoint.next_transaction());
         let Some(built) = self.peers.get(peer).and_then(|entry| entry.built.as_ref()) else { return };
         let frame = Frame { transaction, session, message, trace: built.trace }.encode();
