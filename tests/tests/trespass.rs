@@ -1,0 +1,190 @@
+//! Those who hold a key of the network and say under it what is not theirs to say, on the bench.
+
+use bytes::Bytes;
+use ntmobile_proto::machine::PeerCertificate;
+use ntmobile_proto::node::{ConnectError, Node, NodeEvent};
+use ntmobile_strategies::registry::{Choices, Kind};
+use ntmobile_tests::bench::{Bench, name};
+use ntmobile_tests::network::{at, connect, join, join_as, network, node_config, outcome};
+use ntmobile_wire::address::VirtualAddresses;
+use ntmobile_wire::datagram::{self, Header};
+use ntmobile_wire::frame::Frame;
+use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi, Transaction};
+use ntmobile_wire::key::{NamedKey, PublicKey, Secret};
+use ntmobile_wire::message::{
+    CipherSuite, DirectionReason, KeyAgreement, KeySharingRequest, Message, Route, RouteDirection, SharedKeyPurpose,
+    TunnelAction, TunnelEnd, TunnelProtection,
+};
+use ntmobile_wire::subkey::{KeyKind, Purpose, Role, Subkey};
+use std::time::Duration;
+
+const ALICE: &str = "alice.u1.example";
+const BOB: &str = "bob.u2.example";
+
+fn key(id: u64) -> NamedKey {
+    NamedKey { id: KeyId(id), secret: Secret::from_bytes([0xEE; 32]) }
+}
+
+/// Tells `node` to await a tunnel from `peer`, under keys that the trespasser knows.
+fn direction(node: &str, peer: &str, end: TunnelEnd) -> RouteDirection {
+    RouteDirection {
+        negotiation: Negotiation(0xBAD),
+        end,
+        action: TunnelAction::Await,
+        node: name(node),
+        application: ApplicationId(0),
+        peer: name(peer),
+        peer_application: ApplicationId(0),
+        peer_addresses: VirtualAddresses {
+            v4: "100.64.0.9".parse().expect("an address"),
+            v6: "fd00:0:0:1::9".parse().expect("an address"),
+        },
+        peer_session: Session(0xBAD),
+        route: Route::Direct { candidates: vec![at("192.0.2.66")] },
+        reason: DirectionReason::NewTunnel,
+        protection: TunnelProtection::TwoKeys,
+        agreement: KeyAgreement::KTmp,
+        suite: CipherSuite::Aes128Gcm,
+        k_tun: Some(key(0xBAD1)),
+        k_tmp: key(0xBAD2),
+        peer_public_key: None,
+        spi_in: Spi(0x5550),
+        spi_out: Spi(0x6660),
+        idle_s: 300,
+    }
+}
+
+fn sealed(under: &NamedKey, kind: KeyKind, (role, session): (Role, Session), message: RouteDirection) -> Bytes {
+    let subkey = Subkey::derive(&under.secret, Purpose::Signalling(kind), role, session);
+    let message = Message::from(message);
+    let header =
+        Header { kind: message.kind(), transaction: Transaction(1), key_id: under.id, session, sequence: 1 << 40 };
+    datagram::seal(&subkey, header, &message, None)
+}
+
+/// Key Sharing with a DC, by whoever holds a certificate of this name.
+fn share_key(bench: &mut Bench, coordinator: &str, requester: &str, key: NamedKey, session: Session) {
+    let request =
+        KeySharingRequest { purpose: SharedKeyPurpose::DcDc, requester: name(requester), key, lifetime_s: 3_600 };
+    let frame = Frame { transaction: Transaction(9), session, message: request.into(), trace: None }.encode();
+    let certificate = PeerCertificate { name: name(requester), fingerprint: [6; 32] };
+    bench.inject_tls(coordinator, at("192.0.2.66"), Some(certificate), frame);
+    bench.run_for(Duration::from_secs(1));
+}
+
+fn two_nodes(choices: &Choices, bob_outside: Option<&str>) -> Bench {
+    let mut bench = network(31, choices);
+    join(&mut bench, "alice@u1.example", choices, "10.0.0.2", Some("198.51.100.1"));
+    join(&mut bench, "bob@u2.example", choices, "203.0.113.5", bob_outside);
+    bench.run_for(Duration::from_secs(2));
+    bench
+}
+
+fn directions_between(bench: &Bench, from: &str, to: &str) -> usize {
+    let kind = Message::from(direction(ALICE, BOB, TunnelEnd::Cn)).kind();
+    let is_direction = |bytes: &Bytes| Header::parse(bytes).is_ok_and(|header| header.kind == kind);
+    let between = bench.crossed.iter().filter(|crossed| crossed.from == name(from) && crossed.to == name(to));
+    between.filter(|crossed| is_direction(&crossed.bytes)).count()
+}
+
+#[test]
+fn a_coordinator_speaks_for_nodes_of_its_own_domain_only_and_directs_others_as_the_called_end_only() {
+    for (peer, end, reaches_bob) in [
+        ("mallory.u3.example", TunnelEnd::Cn, true),
+        (ALICE, TunnelEnd::Cn, false),
+        ("mallory.u3.example", TunnelEnd::Mn, false),
+    ] {
+        let mut bench = two_nodes(&Choices::default(), None);
+        let (shared, session) = (key(0xBAD0), Session(0xBAD));
+        share_key(&mut bench, "dc.u2.example", "dc.u3.example", shared.clone(), session);
+        let bytes = sealed(&shared, KeyKind::Dcdc, (Role::Requester, session), direction(BOB, peer, end));
+        bench.inject("dc.u2.example", at("192.0.2.66"), bytes);
+        bench.run_for(Duration::from_secs(1));
+        let reached = directions_between(&bench, "dc.u2.example", BOB) > 0;
+        assert_eq!(reached, reaches_bob, "{peer} {end:?} {:?}", bench.counters);
+    }
+}
+
+#[test]
+fn nobody_puts_a_key_of_their_own_in_the_place_of_a_nodes_at_its_coordinator() {
+    let mut bench = two_nodes(&Choices::default(), None);
+    let registering = bench.crossed.iter().find(|c| c.from == name(ALICE) && c.to == name("dc.u1.example"));
+    let stolen = Header::parse(&registering.expect("alice has registered").bytes).expect("a header").key_id;
+    share_key(&mut bench, "dc.u1.example", "dc.u3.example", key(stolen.0), Session(0xBAD));
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(Duration::from_secs(5));
+    let told = outcome(&mut bench, ALICE, 1);
+    assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{told:?} {:?}", bench.counters);
+}
+
+/// The RS holds K_tun and nothing else of a tunnel; with it alone it must not bring about another one.
+#[test]
+fn a_relay_cannot_direct_the_nodes_that_it_relays_for() {
+    let mut bench = two_nodes(&Choices::default(), Some("198.51.100.2"));
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(Duration::from_secs(2));
+    assert!(matches!(outcome(&mut bench, ALICE, 1), Some(NodeEvent::Connected { .. })), "{:?}", bench.counters);
+    let frames: Vec<_> = bench.tls_frames.iter().filter_map(|c| Some((c, Frame::decode(&c.bytes).ok()?))).collect();
+    let relay = name("rs.u1.example");
+    let (k_dcrs, dc_session) = frames
+        .iter()
+        .find_map(|(crossed, frame)| match &frame.message {
+            Message::KeySharingRequest(request) if crossed.to == relay => Some((request.key.clone(), frame.session)),
+            _ => None,
+        })
+        .expect("the RS shares a key");
+    let rs_session = frames.iter().find(|(crossed, _)| crossed.from == relay).expect("it has answered").1.session;
+    let subkey = Subkey::derive(&k_dcrs.secret, Purpose::Signalling(KeyKind::Dcrs), Role::Dc, dc_session);
+    let k_tun = bench
+        .crossed
+        .iter()
+        .filter(|crossed| crossed.to == relay)
+        .find_map(|crossed| match datagram::open(&subkey, &crossed.bytes) {
+            Ok((_, Message::RelayDirection(direction), _)) => Some(direction.k_tun),
+            _ => None,
+        })
+        .expect("the RS was directed");
+    let forged = direction(BOB, "mallory.u3.example", TunnelEnd::Cn);
+    let bytes = sealed(&k_tun, KeyKind::Tun, (Role::Rs, rs_session), forged);
+    bench.inject(BOB, at("192.0.2.21"), bytes);
+    bench.run_for(Duration::from_secs(1));
+    assert_eq!(bench.count("node.unexpected_message"), 1, "{:?}", bench.counters);
+}
+
+#[test]
+fn a_pinned_peer_is_not_talked_to_under_an_agreement_that_proves_nothing_and_who_waits_is_told_at_once() {
+    let choices = Choices::default();
+    let mut bench = network(32, &choices);
+    bench.passwords.insert("alice@u1.example".to_owned(), "right".to_owned());
+    let mut config = node_config("alice@u1.example", &choices, "right");
+    config.pins.insert(name(BOB), PublicKey([5; 32]));
+    let machine = Node::new(config, bench.entropy());
+    join_as(&mut bench, machine, "alice@u1.example", "10.0.0.2", Some("198.51.100.1"));
+    join(&mut bench, "bob@u2.example", &choices, "203.0.113.5", None);
+    bench.run_for(Duration::from_secs(2));
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(Duration::from_secs(2));
+    let told = outcome(&mut bench, ALICE, 1);
+    let refused = matches!(told, Some(NodeEvent::ConnectFailed { error: ConnectError::KeyAgreement(_), .. }));
+    assert!(refused, "{told:?} {:?}", bench.counters);
+}
+
+/// A pin that the peer's voucher does not bear out: refused within the sequence, not by a time-out.
+#[test]
+fn a_key_that_is_not_the_pinned_one_is_refused_by_name() {
+    let mut choices = Choices::default();
+    choices.set(Kind::Agreement, "public-key");
+    let mut bench = network(33, &choices);
+    bench.passwords.insert("alice@u1.example".to_owned(), "right".to_owned());
+    let mut config = node_config("alice@u1.example", &choices, "right");
+    config.pins.insert(name(BOB), PublicKey([5; 32]));
+    let machine = Node::new(config, bench.entropy());
+    join_as(&mut bench, machine, "alice@u1.example", "10.0.0.2", Some("198.51.100.1"));
+    join(&mut bench, "bob@u2.example", &choices, "203.0.113.5", None);
+    bench.run_for(Duration::from_secs(2));
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(Duration::from_secs(2));
+    let told = outcome(&mut bench, ALICE, 1);
+    let refused = matches!(&told, Some(NodeEvent::ConnectFailed { error: ConnectError::KeyAgreement(why), .. }) if why.contains("pinned"));
+    assert!(refused, "{told:?} {:?}", bench.counters);
+}
