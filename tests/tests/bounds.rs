@@ -140,7 +140,7 @@ fn a_relayed_tunnel_takes_its_critical_path_and_nothing_more() {
         let all: [(&str, Before, DnsKnowledge, bool); 3] =
             [cold, met, ("DNS warm, Key Sharing with the RS needed", warm.1, DnsKnowledge::Warm, false)];
         for (what, before, dns, relay_shares_key) in all {
-            let shares_key = before.first().is_some();
+            let shares_key = !before.is_empty();
             let relay_shares_key = relay_shares_key && dns == DnsKnowledge::Warm;
             let case = Case { what, from: "alice", to: "bob", before, dns, shares_key, relay_shares_key, way };
             wrong.extend(check(handshake, &case).map(|wrong| format!("{handshake}, {wrong}")));
