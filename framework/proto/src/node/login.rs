@@ -277,6 +277,11 @@ impl Node {
     /// The DC was looked up.
     pub(super) fn coordinator_found(&mut self, cx: &mut Cx<'_>, result: Result<ServerAddresses, LookupFailure>) {
         match result {
+            // DNS is not authenticated: only the domain's own name for its DC, which the certificate must bear, is believed.
+            Ok(server) if !server.name.is_within(self.config.account.domain()) => {
+                let detail = format!("DNS names {}, which is not in the account's domain", server.name);
+                self.join_failed(cx, JoinError::CoordinatorNotFound(detail));
+            }
             Ok(server) => {
                 self.login.coordinator = Some(server);
                 self.next_login_step(cx);
