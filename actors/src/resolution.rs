@@ -9,7 +9,7 @@ use ntmobile_ports::net::{Net, NetError, Received, UdpPort};
 use ntmobile_proto::machine::{Lookup, LookupFailure, ServerAddresses};
 use ntmobile_proto::resolver::{Families, Found, LookupId, QueryId, Resolver, Transmit, Wanted};
 use ntmobile_proto::time::Instant;
-use ntmobile_proto::trace::{Span, SpanKind};
+use ntmobile_proto::trace::{Span, SpanEvent, SpanKind};
 use ntmobile_telemetry::Recorder;
 use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::name::Fqdn;
@@ -61,7 +61,8 @@ impl Resolution {
     pub fn start(ports: ResolutionPorts) -> Self {
         let (requests, incoming) = mpsc::channel(QUEUE);
         let resolver = Resolver::new(ports.root_servers.clone(), Families::of(&ports.net.addresses()));
-        let service = Service { ports, resolver, sockets: BTreeMap::new(), waiting: BTreeMap::new() };
+        let service =
+            Service { ports, resolver, sockets: BTreeMap::new(), waiting: BTreeMap::new(), asked: BTreeMap::new() };
         actix::spawn(service.run(incoming));
         Self { requests }
     }
@@ -93,16 +94,22 @@ impl Resolution {
 /// A look-up under way.
 struct Waiting {
     answer: oneshot::Sender<Result<Found, LookupFailure>>,
-    trace: Option<TraceContext>,
+    /// The span it is part of, and its own.
+    trace: Option<(TraceContext, TraceContext)>,
     name: String,
     since: Instant,
 }
+
+/// Name servers are asked under these: the query, and whom.
+type Asked = (QueryId, SocketAddr);
 
 struct Service {
     ports: ResolutionPorts,
     resolver: Resolver,
     sockets: BTreeMap<QueryId, Arc<dyn UdpPort>>,
     waiting: BTreeMap<LookupId, Waiting>,
+    /// The spans of queries that wait for an answer.
+    asked: BTreeMap<Asked, Span>,
 }
 
 impl Service {
@@ -134,8 +141,9 @@ impl Service {
     fn begin(&mut self, request: Request) {
         let since = self.ports.clock.now();
         let name = describe(&request.wanted);
+        let trace = request.trace.map(|parent| (parent, parent.child(&mut *self.ports.entropy)));
         let id = self.resolver.start(since, &mut *self.ports.entropy, request.wanted);
-        self.waiting.insert(id, Waiting { answer: request.answer, trace: request.trace, name, since });
+        self.waiting.insert(id, Waiting { answer: request.answer, trace, name, since });
     }
 
     fn take(&mut self, (query, received): (QueryId, Result<Received, NetError>)) {
@@ -146,13 +154,17 @@ impl Service {
         };
         let now = self.ports.clock.now();
         if !self.resolver.handle_response(now, &mut *self.ports.entropy, received.from, &received.bytes) {
-            self.count("dns.stray_answer");
+            return self.count("dns.stray_answer");
+        }
+        if let Some(span) = self.asked.remove(&(query, received.from)) {
+            self.ports.recorder.record(&self.ports.name, Span { end: now, ..span });
         }
     }
 
     /// Sends what the resolver wants sent and hands out what it has found.
     fn carry_out(&mut self) {
-        while let Some(Transmit { query, to, bytes }) = self.resolver.poll_transmit() {
+        while let Some(Transmit { query, to, server, lookup, bytes }) = self.resolver.poll_transmit() {
+            self.trace_query((query, to), server, lookup);
             if self.send(query, to, bytes).is_err() {
                 self.count("dns.unsent");
             }
@@ -164,8 +176,26 @@ impl Service {
                 let _ = waiting.answer.send(result);
             }
         }
-        let resolver = &self.resolver;
+        let (resolver, now) = (&self.resolver, self.ports.clock.now());
+        for (_, mut span) in self.asked.extract_if(.., |(query, _), _| !resolver.is_open(*query)) {
+            (span.end, span.failure) = (now, Some("no answer while one was awaited".into()));
+            self.ports.recorder.record(&self.ports.name, span);
+        }
         self.sockets.retain(|&query, _| resolver.is_open(query));
+    }
+
+    /// Begins the span of a query, or notes in it that the query is sent again.
+    fn trace_query(&mut self, asked: Asked, server: Option<Fqdn>, lookup: Option<LookupId>) {
+        let now = self.ports.clock.now();
+        if let Some(span) = self.asked.get_mut(&asked) {
+            span.events.push(SpanEvent { at: now, name: "retransmitted".into() });
+            return;
+        }
+        let Some((_, lookup)) = lookup.and_then(|id| self.waiting.get(&id)?.trace) else { return };
+        let context = lookup.child(&mut *self.ports.entropy);
+        let server = server.map_or_else(|| "root".to_owned(), |name| name.to_string());
+        let span = Span::new(context, Some(lookup.span), "DNS Query", SpanKind::Client, (now, now));
+        self.asked.insert(asked, span.with("ntm.server", server));
     }
 
     fn send(&mut self, query: QueryId, to: SocketAddr, bytes: Bytes) -> Result<(), NetError> {
@@ -176,8 +206,7 @@ impl Service {
     }
 
     fn record(&mut self, waiting: &Waiting, result: &Result<Found, LookupFailure>) {
-        let Some(parent) = waiting.trace else { return };
-        let context = parent.child(&mut *self.ports.entropy);
+        let Some((parent, context)) = waiting.trace else { return };
         let times = (waiting.since, self.ports.clock.now());
         let mut span = Span::new(context, Some(parent.span), "DNS Lookup", SpanKind::Internal, times)
             .with("ntm.lookup", waiting.name.clone());

@@ -4,8 +4,10 @@ use crate::command;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
+use ntmobile_telemetry::upload::{Collector, UploadError};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,9 +17,14 @@ Examples:
                                                   alice without a NAT: watch her paths become direct
   ntm describe quickstart --toml > mine.toml      a scenario of your own to edit
   ntm trace runs/quickstart/7 alice bob           how the two came to talk, message by message
+  ntm run quickstart --otlp http://localhost:4318 and send the trace to a collector afterwards
 
 Exit codes: 0 it worked · 2 wrong usage · 3 the scenario is wrong · 4 the simulation failed
-            5 a run cannot be written or read · 6 not what was asked for is there · 130 stopped by Ctrl-C";
+            5 a run cannot be written or read · 6 not what was asked for is there · 7 the collector did not take the trace
+            130 stopped by Ctrl-C";
+
+/// How long a collector may take for a whole trace.
+const COLLECTOR_PATIENCE: Duration = Duration::from_secs(60);
 
 /// NTMobile in one process: whole networks of nodes, servers and NATs in virtual time.
 #[derive(Debug, Parser)]
@@ -68,6 +75,11 @@ pub struct RunArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
+    /// After the run, send its trace to this OTLP/HTTP collector, such as `http://localhost:4318`; nothing is sent where
+    /// this is not given.
+    #[arg(long, value_name = "URL", value_parser = collector)]
+    pub(crate) otlp: Option<Collector>,
+
     /// Show nothing but errors.
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -112,6 +124,10 @@ pub struct ReportArguments {
     pub(crate) run: PathBuf,
 }
 
+fn collector(url: &str) -> Result<Collector, UploadError> {
+    Collector::new(url, COLLECTOR_PATIENCE)
+}
+
 /// The whole command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -151,5 +167,15 @@ mod tests {
         assert_eq!((run.scenario.scenario.as_str(), run.scenario.seed), ("quickstart", Some(8)));
         assert_eq!(run.scenario.set.len(), 2);
         assert!(run.quiet && run.json);
+        assert!(run.otlp.is_none(), "nothing is sent unless somebody asks for it");
+    }
+
+    #[test]
+    fn a_collector_must_have_an_address_that_can_be_sent_to() {
+        let parse = |url: &str| Cli::try_parse_from(["ntm", "run", "quickstart", "--otlp", url]);
+        assert!(parse("http://localhost:4318").is_ok());
+        let error = parse("localhost:4318").expect_err("no address");
+        assert!(error.to_string().contains("must start with http://"), "{error}");
+        assert_eq!(error.exit_code(), 2);
     }
 }

@@ -1,10 +1,12 @@
 //! How the command fails: one variant for each exit code that scripts can tell apart.
 
+use crate::command::trace::Missing;
 use ntmobile_lab::digest::DigestError;
 use ntmobile_lab::record::RecordError;
 use ntmobile_lab::run::RunError;
 use ntmobile_lab::scenario::problem::ScenarioError;
 use ntmobile_telemetry::read::ReadError;
+use ntmobile_telemetry::upload::UploadError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +45,15 @@ pub enum Failure {
     Report(#[from] DigestError),
     /// The run holds nothing of the kind.
     #[error("{0}")]
-    NotThere(String),
+    NotThere(#[from] Missing),
+    /// The run is written, but the collector did not take its trace.
+    #[error("the run is in {directory}, but its trace was not sent: {source}")]
+    Upload {
+        /// Where the run is.
+        directory: PathBuf,
+        /// Why the collector has not all of it.
+        source: UploadError,
+    },
     /// The user stopped it.
     #[error("stopped; what was measured until then is in {0}, marked as partial")]
     Stopped(PathBuf),
@@ -63,6 +73,7 @@ impl Failure {
             Self::Run(_) => 4,
             Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
             Self::NotThere(_) => 6,
+            Self::Upload { .. } => 7,
             Self::Stopped(_) => 130,
             Self::ReaderGone => 0,
         })

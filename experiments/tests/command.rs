@@ -124,9 +124,10 @@ fn each_way_to_fail_has_its_exit_code_and_says_what_to_do() {
     refused(&["run", "nowhere.toml"], 3, "nowhere.toml");
     refused(&["describe", &file, "--set", "node.alice.auth=pasword"], 3, "Did you mean \"password\"?");
     refused(&["run", &file, "--out", "/proc/nowhere"], 5, "/proc/nowhere");
-    refused(&["trace", &out, "alice", "bob"], 5, "holds no run");
+    refused(&["trace", &out, "alice", "bob"], 5, "there is no such directory");
     assert!(ntm(&["run", &file, "--out", &out, "--quiet"]).status.success());
-    refused(&["trace", &out, "alice", "zoe"], 6, "These did: alice bob");
+    refused(&["trace", &out, "alice", "zoe"], 6, "nobody in this run is called zoe. These are: alice, bob");
+    refused(&["trace", &out, "alice", "alice"], 6, "These did: alice bob");
 }
 
 #[test]

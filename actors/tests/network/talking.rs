@@ -72,7 +72,7 @@ fn the_same_seed_gives_the_same_trace() {
         trace.take()
     };
     let first = trace();
-    assert!(first.contains("Tunnel Request") && first.contains("DNS Lookup"));
+    assert!(first.contains("Tunnel Request") && first.contains("DNS Lookup") && first.contains("DNS Query"));
     assert_eq!(first, trace());
 }
 

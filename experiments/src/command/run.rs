@@ -33,6 +33,13 @@ pub fn run(arguments: &RunArguments, terminal: &Terminal) -> Result<(), Failure>
     } else if shows {
         results::outcome(&found, &record, terminal, &mut stdout().lock())?;
     }
+    if let Some(collector) = &arguments.otlp {
+        let sent = collector.upload(&record.directory.trace_path());
+        let sent = sent.map_err(|source| Failure::Upload { directory: options.directory.clone(), source })?;
+        if shows {
+            writeln!(stdout(), "  {}      {} requests taken", terminal.bold("otlp"), sent.traces + sent.metrics)?;
+        }
+    }
     match record.manifest.state {
         State::Complete => Ok(()),
         State::Partial => Err(Failure::Stopped(options.directory)),

@@ -13,7 +13,7 @@ use crate::scenario::event::Action;
 use crate::scenario::network::{Family, Firewall, Link, Network as AccessNetwork};
 use crate::scenario::plugin::Kind;
 use crate::scenario::problem::ScenarioError;
-use ntmobile_telemetry::conversation::{NEW_TUNNEL, Trace};
+use ntmobile_telemetry::conversation::{self as telemetry, CONVERSATION, HANDOVER, NEW_TUNNEL, Trace};
 use ntmobile_telemetry::read::{ReadError, Recording};
 use ntmobile_telemetry::sequence::Sequence;
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ use thiserror::Error;
 /// How many diagrams and rows go on the page: more than anybody looks through, less than a browser minds.
 const MOST_DIAGRAMS: usize = 80;
 const MOST_CONVERSATIONS: usize = 500;
+const MOST_FAILURES: usize = 100;
 
 /// Why a run cannot be reported.
 #[derive(Debug, Error)]
@@ -50,15 +51,19 @@ pub fn digest(directory: &RunDirectory) -> Result<Report, DigestError> {
     let path = directory.trace_path();
     let recording = Recording::open(&path).map_err(|source| DigestError::Trace { path, source })?;
     let results = directory.results()?;
-    let (diagrams, diagrams_left_out) = diagrams(&recording);
+    let told = recording.conversations();
+    let epoch = recording.epoch.unwrap_or_default();
+    let (diagrams, diagrams_left_out) = diagrams(&recording, &told);
     let mut conversations: Vec<Conversation> =
         results.iter().take(MOST_CONVERSATIONS).map(|row| conversation(&scenario, row)).collect();
-    let reasons = reasons(&recording);
     for row in &mut conversations {
-        row.diagram = diagram_of(row, &diagrams);
-        let told = row.diagram.and_then(|index| reasons.get(index).cloned());
-        row.reason = told.flatten();
+        let Some(index) = told_of(row, &told, epoch) else { continue };
+        row.reason = told[index].because().map(str::to_owned);
+        row.diagram = Some(index).filter(|&index| index < diagrams.len());
     }
+    let mut failures = failures(&results, &recording);
+    let failures_left_out = failures.len().saturating_sub(MOST_FAILURES);
+    failures.truncate(MOST_FAILURES);
     Ok(Report {
         run: run(&manifest, &scenario),
         topology: topology(&scenario),
@@ -68,7 +73,8 @@ pub fn digest(directory: &RunDirectory) -> Result<Report, DigestError> {
         diagrams_left_out,
         counters: counters(&recording),
         distributions: distributions(&recording),
-        failures: failures(&results),
+        failures,
+        failures_left_out,
     })
 }
 
@@ -167,6 +173,7 @@ fn network(scenario: &Scenario, name: &str, network: &AccessNetwork) -> Network 
         name: name.to_owned(),
         behind: network.behind.clone(),
         nat: network.nat.map(|nat| nat.to_string()),
+        nat_record: network.nat.map(|nat| nat.in_full()).unwrap_or_default(),
         firewall: match network.firewall {
             Firewall::Open => None,
             Firewall::Stateful => Some("answers only".to_owned()),
@@ -222,9 +229,8 @@ fn conversation(scenario: &Scenario, row: &record::Conversation) -> Conversation
 }
 
 /// Diagrams of conversations first, then of logins and registrations; each in order of time.
-fn diagrams(recording: &Recording) -> (Vec<Diagram>, usize) {
+fn diagrams(recording: &Recording, conversations: &[telemetry::Conversation<'_>]) -> (Vec<Diagram>, usize) {
     let epoch = recording.epoch.unwrap_or_default();
-    let conversations = recording.conversations();
     let mut diagrams: Vec<Diagram> = conversations
         .iter()
         .map(|conversation| Diagram {
@@ -246,15 +252,6 @@ fn diagrams(recording: &Recording) -> (Vec<Diagram>, usize) {
     (diagrams, left_out)
 }
 
-/// Why each conversation went the way it went, in the order of their diagrams.
-fn reasons(recording: &Recording) -> Vec<Option<String>> {
-    let because = |trace: &Trace<'_>| {
-        let decision = trace.spans().iter().find(|span| &*span.name == "Path Decision")?;
-        decision.text("ntm.because").map(str::to_owned)
-    };
-    recording.conversations().iter().map(|conversation| because(&conversation.trace)).collect()
-}
-
 /// A login or registration; keepalives and other small change have no diagram.
 fn of_joining(trace: &Trace<'_>, epoch: u64) -> Option<Diagram> {
     let root = trace.root();
@@ -267,15 +264,14 @@ fn of_joining(trace: &Trace<'_>, epoch: u64) -> Option<Diagram> {
     })
 }
 
-/// The diagram of how a conversation was set up: the last one of the two that began no later than its first packet.
-fn diagram_of(row: &Conversation, diagrams: &[Diagram]) -> Option<usize> {
+/// What the trace tells of how a conversation was set up: the last one of the two that began no later than its first packet.
+fn told_of(row: &Conversation, told: &[telemetry::Conversation<'_>], epoch: u64) -> Option<usize> {
     let latest = row.start + row.set_up.unwrap_or_default();
-    let title = format!("{} → {}", row.from, row.to);
-    let back = format!("{} → {}", row.to, row.from);
-    let fits = |diagram: &Diagram| {
-        diagram.conversation && diagram.start <= latest && (diagram.title == title || diagram.title == back)
-    };
-    diagrams.iter().enumerate().filter(|(_, diagram)| fits(diagram)).map(|(index, _)| index).next_back()
+    told.iter().rposition(|told| {
+        let ends = [host(told.node), host(told.peer)];
+        let same = ends == [row.from.as_str(), row.to.as_str()] || ends == [row.to.as_str(), row.from.as_str()];
+        same && told.trace.start().saturating_sub(epoch) <= latest
+    })
 }
 
 fn host(name: &str) -> &str {
@@ -311,16 +307,38 @@ fn distributions(recording: &Recording) -> Vec<Distribution> {
     all
 }
 
-fn failures(results: &[record::Conversation]) -> Vec<Failure> {
-    let failed = results.iter().filter_map(|row| {
-        Some(Failure {
-            at: Some(row.start.0),
-            entity: row.from.clone(),
-            what: format!("{} to {}", row.kind, row.to),
-            why: row.failure.clone()?,
+/// Conversations that failed, and whatever else a node set out for in vain: a login, a registration, a handover; in order of
+/// time.
+fn failures(results: &[record::Conversation], recording: &Recording) -> Vec<Failure> {
+    let epoch = recording.epoch.unwrap_or_default();
+    let mut failures: Vec<Failure> = results
+        .iter()
+        .filter_map(|row| {
+            Some(Failure {
+                at: Some(row.start.0),
+                entity: row.from.clone(),
+                what: format!("{} to {}", row.kind, row.to),
+                why: row.failure.clone()?,
+            })
         })
-    });
-    failed.collect()
+        .collect();
+    let failed = |from: &str, to: &str| {
+        results.iter().any(|row| row.failure.is_some() && row.from == host(from) && row.to == host(to))
+    };
+    for span in &recording.spans {
+        let Some(why) = &span.failure else { continue };
+        let what = match (&*span.name, span.text("ntm.peer")) {
+            // The row of the results says it already.
+            (CONVERSATION, Some(peer)) if failed(&span.entity, peer) => continue,
+            (CONVERSATION | HANDOVER, Some(peer)) => format!("{} with {}", span.name.to_lowercase(), host(peer)),
+            ("Login" | "Registration", _) => span.name.to_lowercase(),
+            _ => continue,
+        };
+        let at = Some(span.start.saturating_sub(epoch));
+        failures.push(Failure { at, entity: host(&span.entity).to_owned(), what, why: why.clone() });
+    }
+    failures.sort_by_key(|failure| failure.at);
+    failures
 }
 
 #[cfg(test)]

@@ -14,16 +14,18 @@ fn run_directory(home: &std::path::Path) -> RunDirectory {
     let timeline = Timeline::new(UnixTime(scenario.world.epoch), scenario.world.duration.duration()).expect("small");
     let recorder = Recorder::create(timeline, &directory.trace_path()).expect("created");
     let context = |n: u8| TraceContext { trace: [n; 16], span: [n; 8] };
+    let child = |n: u8| TraceContext { trace: [n; 16], span: [n + 100; 8] };
     let times = (Instant(3_000_000_000), Instant(3_100_000_000));
     let conversation = Span::new(context(1), None, "Conversation", SpanKind::Internal, times)
         .with("ntm.node", "alice.u1.example")
         .with("ntm.peer", "bob.u2.example");
     recorder.record("alice.u1.example", conversation);
-    let decision = TraceContext { trace: [1; 16], span: [9; 8] };
-    let decision = Span::new(decision, Some([1; 8]), "Path Decision", SpanKind::Internal, times)
+    let decision = Span::new(child(1), Some([1; 8]), "Path Decision", SpanKind::Internal, times)
         .with("ntm.because", "the ends are behind different NATs");
     recorder.record("dc.u1.example", decision);
-    recorder.record("bob.u2.example", Span::new(context(2), None, "Login", SpanKind::Internal, times));
+    let mut login = Span::new(context(2), None, "Login", SpanKind::Internal, times);
+    login.failure = Some("the password is wrong".into());
+    recorder.record("bob.u2.example", login);
     recorder.record("bob.u2.example", Span::new(context(3), None, "Keepalive", SpanKind::Internal, times));
     recorder.count("bob.u2.example", "ntm.test", 3);
     recorder.finish(Instant(4_000_000_000)).expect("recorded");
@@ -69,10 +71,18 @@ fn the_report_says_what_the_files_say() {
     let [row] = &report.conversations[..] else { panic!("one conversation") };
     assert_eq!((row.networks.as_str(), row.lost), ("home ↔ carrier", 1));
     assert_eq!(row.diagram, Some(0));
-    assert_eq!(row.reason.as_deref(), Some("the ends are behind different NATs"));
     assert_eq!(report.diagrams.len(), 2, "a conversation and a login");
     assert_eq!(report.diagrams[0].start, 3_000_000_000);
-    assert_eq!(report.failures.len(), 1);
+    assert_eq!(row.reason.as_deref(), Some("the ends are behind different NATs"));
+    let failures: Vec<(&str, &str, &str)> = report
+        .failures
+        .iter()
+        .map(|failure| (failure.entity.as_str(), failure.what.as_str(), failure.why.as_str()))
+        .collect();
+    assert_eq!(failures, [("alice", "udp to bob", "it broke"), ("bob", "login", "the password is wrong")]);
+    let office = report.topology.networks.iter().find(|network| network.name == "office").expect("it is there");
+    assert_eq!(office.nat.as_deref(), Some("symmetric, 60 s"), "the preset that it is like");
+    assert!(office.nat_record.contains("ports random"), "and all the rest: {}", office.nat_record);
     assert_eq!(report.counters.iter().find(|counter| counter.name == "ntm.test").map(Counter::total), Some(3));
     assert_eq!(report.topology.sites.len(), 3);
     assert_eq!(report.topology.sites[1].servers, ["dc", "rs1", "ns1"]);

@@ -116,6 +116,10 @@ pub struct Transmit {
     pub query: QueryId,
     /// Where to.
     pub to: SocketAddr,
+    /// By which name the server there is known; none for a root server, of which nothing but the address is.
+    pub server: Option<Fqdn>,
+    /// The look-up that it is for, the first where several share it.
+    pub lookup: Option<LookupId>,
     /// The DNS message.
     pub bytes: Bytes,
 }

@@ -158,7 +158,8 @@ impl<'a> Conversation<'a> {
     }
 }
 
-fn stands_for(short: &str, name: &str) -> bool {
+/// Whether a name that somebody gave stands for an entity: it is its name, or begins it and ends before a dot.
+pub fn stands_for(short: &str, name: &str) -> bool {
     let short = short.trim_end_matches('.');
     name.get(..short.len()).is_some_and(|start| start.eq_ignore_ascii_case(short))
         && matches!(name.as_bytes().get(short.len()), None | Some(b'.'))

@@ -18,6 +18,9 @@ pub enum RecordError {
         /// What it said.
         source: io::Error,
     },
+    /// There is nothing at all.
+    #[error("{0}: there is no such directory; `ntm run` writes one")]
+    NoDirectory(PathBuf),
     /// There is no run here.
     #[error("{0} holds no run: it has no manifest.json")]
     NoRun(PathBuf),
@@ -70,7 +73,13 @@ impl RunDirectory {
     /// One that holds a run.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, RecordError> {
         let directory = Self { root: root.into() };
-        if directory.manifest_path().is_file() { Ok(directory) } else { Err(RecordError::NoRun(directory.root)) }
+        if directory.manifest_path().is_file() {
+            Ok(directory)
+        } else if directory.root.exists() {
+            Err(RecordError::NoRun(directory.root))
+        } else {
+            Err(RecordError::NoDirectory(directory.root))
+        }
     }
 
     /// Itself.

@@ -27,6 +27,8 @@ pub struct Report {
     pub distributions: Vec<Distribution>,
     /// What went wrong.
     pub failures: Vec<Failure>,
+    /// How much more went wrong.
+    pub failures_left_out: usize,
 }
 
 /// Which run it was.
@@ -98,8 +100,11 @@ pub struct Network {
     pub name: String,
     /// The network that it is behind; none if it is connected to the core.
     pub behind: Option<String>,
-    /// Its NAT in a few words, if it has one.
+    /// Its NAT in a word, such as `symmetric`, if it has one.
     pub nat: Option<String>,
+    /// Everything about its NAT, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nat_record: String,
     /// What its firewall does, if it does anything.
     pub firewall: Option<String>,
     /// Which families it gives out, such as `IPv4`.

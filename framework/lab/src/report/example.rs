@@ -174,7 +174,10 @@ fn topology() -> Topology {
         ],
         networks: vec![
             network("home", "home", "IPv4", 8),
-            network("office", "symmetric", "IPv4", 6),
+            Network {
+                nat_record: "mapping address-and-port-dependent, filtering address-and-port-dependent, 60 s".into(),
+                ..network("office", "symmetric", "IPv4", 6)
+            },
             network("carrier", "carrier", "IPv4", 15),
             network("campus", "", "IPv4, IPv6", 2),
             Network { link: "loss 0.5 %".into(), ..network("lte", "carrier", "IPv4", 20) },
@@ -328,5 +331,6 @@ pub(super) fn report() -> Report {
             what: "conversation with nobody.u2.example".into(),
             why: "no such name: the name does not exist in DNS or leads to no server of the network".into(),
         }],
+        failures_left_out: 2,
     }
 }

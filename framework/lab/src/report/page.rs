@@ -112,7 +112,12 @@ impl Report {
                 text(&failure.why)
             ));
         }
-        out.raw("</ul></section>");
+        out.raw("</ul>");
+        if self.failures_left_out > 0 {
+            let left_out = count(self.failures_left_out as u64);
+            out.format(format_args!("<p class=\"nothing\">{left_out} more failures are in the trace.</p>"));
+        }
+        out.raw("</section>");
     }
 
     fn topology(&self, out: &mut Markup) {

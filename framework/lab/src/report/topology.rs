@@ -318,11 +318,12 @@ fn network(out: &mut Markup, area: &Area<'_>) {
     let class = if area.network.nat.is_some() { "nat" } else { "nat none" };
     out.format(format_args!(
         "<g class=\"network\"><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"10\"/>\
-         <g class=\"{class}\"><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{badge_width:.1}\" height=\"20\" rx=\"10\"/>\
+         <g class=\"{class}\">{}<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{badge_width:.1}\" height=\"20\" rx=\"10\"/>\
          <text x=\"{middle:.1}\" y=\"{:.1}\">{}</text></g>\
          <text class=\"name\" x=\"{middle:.1}\" y=\"{:.1}\">{}</text>\
          <text class=\"caption\" x=\"{middle:.1}\" y=\"{:.1}\">{}</text></g>",
         area.height,
+        tooltip(area.network),
         middle - badge_width / 2.0,
         y - 10.0,
         y + 4.0,
@@ -357,6 +358,12 @@ fn badge(network: &Network) -> String {
     }
 }
 
+/// What there was no room for on the badge: shown where the pointer rests on it.
+fn tooltip(network: &Network) -> String {
+    let record = network.nat_record.as_str();
+    if record.is_empty() { String::new() } else { format!("<title>{}</title>", text(record)) }
+}
+
 fn caption(network: &Network) -> String {
     let parts = [network.families.as_str(), &network.link];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
@@ -382,7 +389,9 @@ fn describe(topology: &Topology) -> String {
         let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
         let behind = network.behind.as_deref().unwrap_or("the core");
         let nodes = if nodes.is_empty() { "nobody".to_owned() } else { nodes.join(", ") };
-        out.raw(&format!("Network {} ({}) behind {behind} holds {nodes}. ", network.name, badge(network)));
+        let badge = badge(network);
+        let record = if network.nat_record.is_empty() { badge } else { format!("{badge}: {}", network.nat_record) };
+        out.raw(&format!("Network {} ({record}) behind {behind} holds {nodes}. ", network.name));
     }
     for movement in &topology.moves {
         let to = movement.to.as_deref().unwrap_or("no network");

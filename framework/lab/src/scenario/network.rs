@@ -267,6 +267,33 @@ impl Nat {
     }
 }
 
+impl Nat {
+    /// Every field in words; in a few, as labels have room for, it is what [`fmt::Display`] writes.
+    pub fn in_full(&self) -> String {
+        let ports = match self.ports {
+            PortAllocation::Preserving => "preserved",
+            PortAllocation::Sequential => "sequential",
+            PortAllocation::Random => "random",
+        };
+        let refresh = match self.refresh {
+            Refresh::Outbound => "outgoing packets",
+            Refresh::Both => "packets either way",
+        };
+        let hairpin = if self.hairpin { "hairpin" } else { "no hairpin" };
+        let fragments = match self.fragments {
+            Fragments::Reassemble => "reassembled",
+            Fragments::Drop => "dropped",
+        };
+        let addresses =
+            if self.addresses == 1 { "1 address".to_owned() } else { format!("{} addresses", self.addresses) };
+        format!(
+            "mapping {}, filtering {}, ports {ports}, {} after the last of {refresh}, {hairpin}, fragments {fragments}, \
+             {addresses}",
+            self.mapping, self.filtering, self.expiry
+        )
+    }
+}
+
 impl fmt::Display for Nat {
     /// In a few words, as reports and descriptions show it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -297,17 +297,24 @@ impl<T> Endpoint<T> {
         self.end_ticket(cx, ticket, None);
     }
 
-    /// Ends a request that was passed on as it is, to somebody else who answers it: a repetition is a request again, and is
-    /// to be passed on again.
+    /// Ends a request that is left to its repetitions: the next is a request again.
     pub fn pass_on<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket) {
         self.answers.release(ticket);
         self.end_ticket(cx, ticket, None);
     }
 
+    /// Ends a request that was sent on as it is, to somebody else who answers it: a repetition is a request again, and is to
+    /// be sent on again. `failure` is why it could not be. Its span says that it is only a part of the message's way.
+    pub fn forward<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket, failure: Option<&'static str>) {
+        self.answers.release(ticket);
+        if let Some(mut span) = span_of(cx, ticket) {
+            span.failure = failure.map(Into::into);
+            cx.push(Effect::Span(Box::new(span.with("ntm.passed_on", failure.is_none()))));
+        }
+    }
+
     fn end_ticket<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket, failure: Option<String>) {
-        if let Some(context) = ticket.trace {
-            let mut span = Span::new(context, ticket.parent, ticket.label, SpanKind::Server, (ticket.received, cx.now))
-                .with("ntm.peer", ticket.sender.name.to_string());
+        if let Some(mut span) = span_of(cx, ticket) {
             span.failure = failure.map(Into::into);
             cx.push(Effect::Span(Box::new(span)));
         }
@@ -499,6 +506,13 @@ impl<T> Endpoint<T> {
             Path::Stream(stream) => cx.push(Effect::StreamSend { stream, bytes: framed(&bytes) }),
         }
     }
+}
+
+/// The span of serving a request until now, where it is traced.
+fn span_of<E>(cx: &Context<'_, E>, ticket: &Ticket) -> Option<Span> {
+    let times = (ticket.received, cx.now);
+    let span = Span::new(ticket.trace?, ticket.parent, ticket.label, SpanKind::Server, times);
+    Some(span.with("ntm.peer", ticket.sender.name.to_string()))
 }
 
 /// A sealed message behind its length, as it travels on a stream.

@@ -79,17 +79,21 @@ impl RelayServer {
     /// `forwarded`: the request goes on to CN as it is, every copy of it.
     fn forward_request(&mut self, cx: &mut Cx<'_>, ticket: &Ticket, datagram: &Bytes) {
         let Some(relay) = self.relays.get(&ticket.key) else { return };
-        match relay.entry.address(relay.direction.spi_cn) {
+        let failure = match relay.entry.address(relay.direction.spi_cn) {
             Some(to) => {
                 cx.count("relay.tunnel_request_forwarded");
                 let until = cx.now + self.config.answer_patience;
                 self.return_paths.expect(to, ticket.transaction, ticket.key, until);
                 cx.push(Effect::Transmit { to, bytes: datagram.clone() });
+                None
             }
             // CN punches its leg again, or MN gives up.
-            None => cx.count("relay.no_leg"),
-        }
-        self.endpoint.pass_on(cx, ticket);
+            None => {
+                cx.count("relay.no_leg");
+                Some("the other end has not proved where it is")
+            }
+        };
+        self.endpoint.forward(cx, ticket, failure);
     }
 
     /// `forwarded`: passes the answer to a Tunnel Request back to MN as it is. Whether `datagram` is one.

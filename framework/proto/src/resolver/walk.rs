@@ -2,7 +2,7 @@
 
 use super::cache::{Data, Kind, Question};
 use super::message::{self, Unread};
-use super::{QueryId, Resolver, Timer, Transmit, Waiter};
+use super::{LookupId, QueryId, Resolver, Timer, Transmit, Waiter};
 use crate::machine::LookupFailure;
 use crate::time::Instant;
 use ntmobile_wire::entropy::{Entropy, draw};
@@ -298,7 +298,29 @@ impl Resolver {
         asking.wait = (asking.wait * 3 / 2).min(LONGEST_WAIT);
         self.timers.insert((asking.retry_at, Timer::Question(question.clone())));
         let bytes = message::write_query(asking.id, question);
-        self.transmits.push_back(Transmit { query: asking.query, to: server, bytes });
+        let (query, zone) = (asking.query, asking.zone.clone());
+        let name = zone.and_then(|zone| self.server_name(now, &zone, server));
+        let lookup = self.first_lookup(question);
+        self.transmits.push_back(Transmit { query, to: server, server: name, lookup, bytes });
+    }
+
+    /// Which of a zone's name servers is at an address.
+    fn server_name(&self, now: Instant, zone: &Fqdn, address: SocketAddr) -> Option<Fqdn> {
+        let names = self.cache.name_servers(now, zone)?;
+        names.iter().find(|name| self.server_addresses(now, std::slice::from_ref(*name)).contains(&address)).cloned()
+    }
+
+    /// The look-up that a question is asked for, by way of the questions that wait for it.
+    fn first_lookup(&self, question: &Question) -> Option<LookupId> {
+        let mut question = question;
+        for _ in 0..=DEEPEST {
+            let waiters = &self.walks.get(question)?.waiters;
+            match waiters.first()? {
+                Waiter::Lookup(id) => return Some(*id),
+                Waiter::Question(parent) => question = parent,
+            }
+        }
+        None
     }
 
     /// Nobody has answered in time: another server, or the same once more.

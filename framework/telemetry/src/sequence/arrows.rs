@@ -3,7 +3,7 @@
 use super::FIRST_APPLICATION_PACKET;
 use crate::conversation::Trace;
 use crate::read::RecordedSpan;
-use ntmobile_proto::trace::SpanKind;
+use ntmobile_proto::trace::{SpanKind, Value};
 use std::collections::BTreeMap;
 
 /// The attribute that names the server a request was for.
@@ -11,6 +11,9 @@ const SERVER: &str = "ntm.server";
 
 /// The attribute that names who is at the other end.
 const PEER: &str = "ntm.peer";
+
+/// The attribute of a message that was passed on as it came, to somebody else.
+const PASSED_ON: &str = "ntm.passed_on";
 
 /// The attribute that says what carried it.
 const TRANSPORT: &str = "ntm.transport";
@@ -27,6 +30,8 @@ pub(super) struct Found<'a> {
     pub(super) repetition: bool,
     pub(super) assumed: bool,
     pub(super) failure: Option<&'a str>,
+    /// The span that tells of it: the sender's, or the receiver's where there is none.
+    pub(super) span: [u8; 8],
     /// The span that sending it was part of.
     pub(super) cause: Option<[u8; 8]>,
     /// The span of having received it.
@@ -40,6 +45,8 @@ pub(super) fn find<'a>(trace: &Trace<'a>) -> Vec<Found<'a>> {
     let mut received: BTreeMap<[u8; 8], Vec<&RecordedSpan>> = BTreeMap::new();
     // An answer that was sent again, because the request was, carries the request's own context.
     let mut answered: BTreeMap<[u8; 8], Vec<&RecordedSpan>> = BTreeMap::new();
+    // What came through a relay, by the span of having received it.
+    let mut relayed: BTreeMap<[u8; 8], (&str, &str)> = BTreeMap::new();
     let mut found = Vec::new();
     for span in trace.spans().iter().copied().filter(|span| receives(span)) {
         match span.parent.and_then(|parent| senders.get(&parent)) {
@@ -55,7 +62,13 @@ pub(super) fn find<'a>(trace: &Trace<'a>) -> Vec<Found<'a>> {
         if receivers.is_empty() && sender.kind == SpanKind::Client && sender.failure.is_none() {
             found.extend(round_trip(sender));
         } else {
-            let mut sent = transmissions(sender, &receivers);
+            let (relays, ends): (Vec<_>, Vec<_>) =
+                receivers.into_iter().partition(|span| span.attribute(PASSED_ON).is_some());
+            let mut sent = transmissions(sender, if relays.is_empty() { &ends } else { &relays });
+            if !relays.is_empty() {
+                sent.extend(passed_on(sender, &relays, &ends));
+                relayed.extend(ends.iter().map(|end| (end.context.span, (&*relays[0].entity, &*sender.entity))));
+            }
             for answer in answered.remove(&sender.context.span).unwrap_or_default() {
                 let answer = repeated_answer(sender, answer, &mut sent);
                 sent.extend(answer);
@@ -63,7 +76,43 @@ pub(super) fn find<'a>(trace: &Trace<'a>) -> Vec<Found<'a>> {
             found.extend(sent);
         }
     }
+    // An answer goes to where the request came from, so through the same relay; which cannot open it and records nothing.
+    for message in &mut found {
+        if let Some((relay, asker)) = message.cause.and_then(|cause| relayed.get(&cause))
+            && message.to == Some(asker)
+        {
+            message.detail = format!("by {relay}");
+        }
+    }
     first_packets(trace, &mut found);
+    found
+}
+
+/// The second part of the way of a message that came by a relay: each copy that it passed on, to those who received one.
+fn passed_on<'a>(sender: &'a RecordedSpan, relays: &[&'a RecordedSpan], ends: &[&'a RecordedSpan]) -> Vec<Found<'a>> {
+    let to = ends.first().map(|end| &*end.entity);
+    let mut found: Vec<Found<'_>> = relays
+        .iter()
+        .filter(|relay| relay.attribute(PASSED_ON) == Some(&Value::Flag(true)))
+        .map(|relay| Found {
+            sent: relay.end,
+            repetition: relay.context.span != relays[0].context.span,
+            span: relay.context.span,
+            cause: Some(relay.context.span),
+            ..message(&relay.entity, to, sender)
+        })
+        .collect();
+    for end in ends {
+        let last = found.iter_mut().rfind(|found| found.sent <= end.start && found.received.is_none());
+        if let Some(found) = last {
+            *found = Found {
+                to: Some(&end.entity),
+                received: Some(end.start),
+                effect: Some(end.context.span),
+                ..found.clone()
+            };
+        }
+    }
     found
 }
 
@@ -90,6 +139,7 @@ fn message<'a>(from: &'a str, to: Option<&'a str>, span: &'a RecordedSpan) -> Fo
         repetition: false,
         assumed: false,
         failure: None,
+        span: span.context.span,
         cause: span.parent,
         effect: None,
     }
@@ -134,14 +184,24 @@ fn transmissions<'a>(sender: &'a RecordedSpan, receivers: &[&'a RecordedSpan]) -
 /// stands for the time at the other end.
 fn round_trip(request: &RecordedSpan) -> Vec<Found<'_>> {
     let Some(server) = other_end(request) else { return transmissions(request, &[]) };
-    let middle = request.start + (request.end - request.start) / 2;
-    let query = message(&request.entity, Some(server), request);
+    let mut found = transmissions(request, &[]);
+    // The last copy is the one that was answered; those before it were lost.
+    let Some(query) = found.last_mut() else { return found };
+    let middle = query.sent + (request.end - query.sent.min(request.end)) / 2;
+    (query.received, query.assumed) = (Some(middle), true);
     let name = if &*request.name == "DNS Query" { "DNS Answer" } else { "answer" };
-    let answer = Found { name, sent: middle, ..message(server, Some(&request.entity), request) };
-    vec![
-        Found { received: Some(middle), assumed: true, ..query },
-        Found { received: Some(request.end), assumed: true, cause: None, effect: Some(request.context.span), ..answer },
-    ]
+    // The server's own lane has no span, so the answer's cause is the request itself.
+    query.effect = Some(request.context.span);
+    found.push(Found {
+        name,
+        sent: middle,
+        received: Some(request.end.max(middle)),
+        assumed: true,
+        cause: Some(request.context.span),
+        effect: None,
+        ..message(server, Some(&request.entity), request)
+    });
+    found
 }
 
 /// An answer that was sent again. It proves that the last transmission of the request before it arrived, though the server

@@ -35,9 +35,11 @@ pub(super) fn path<'a>(messages: &[Found<'a>], end: (&'a str, u64), origin: u64)
     let mut path = Vec::new();
     let mut used = vec![false; messages.len()];
     let mut cause = None;
+    // Nothing waited for what is drawn below it, though it may bear the same time.
+    let mut limit = messages.len();
     let (mut entity, mut time) = end;
     loop {
-        let candidates = messages.iter().enumerate().filter_map(|(index, message)| {
+        let candidates = messages[..limit].iter().enumerate().filter_map(|(index, message)| {
             let received = message.received.filter(|&received| received <= time && message.sent <= received)?;
             // Of messages that came at once, the one that the step says it was caused by.
             let named = cause.is_some() && message.effect == cause;
@@ -46,6 +48,7 @@ pub(super) fn path<'a>(messages: &[Found<'a>], end: (&'a str, u64), origin: u64)
         let Some((received, _, index)) = candidates.max() else { break };
         let message = &messages[index];
         used[index] = true;
+        limit = index;
         if received < time {
             path.push(Part { message: None, entity, from: received, to: time });
         }

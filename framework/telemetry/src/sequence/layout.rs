@@ -1,6 +1,6 @@
 //! What all drawings share: the rows from top to bottom, and how times and names are written.
 
-use super::{Link, Sequence};
+use super::{Link, Sequence, Step};
 
 /// A time without events that is worth a line of its own, in nanoseconds.
 const LONG_GAP: u64 = 1_000_000_000;
@@ -28,15 +28,20 @@ pub(super) struct MarkedWait {
     pub(super) to: Option<usize>,
 }
 
-/// All lines in order of time; at the same time steps come before messages, because they lead to them.
+/// All lines from top to bottom.
 pub(super) fn rows(sequence: &Sequence) -> Vec<Row> {
-    let arrows = sequence.arrows.iter().enumerate().map(|(index, arrow)| (arrow.sent, 1, Row::Arrow(index)));
-    let steps = sequence.steps.iter().enumerate().map(|(index, step)| (step.start, 0, Row::Step(index)));
-    let mut timed: Vec<_> = arrows.chain(steps).collect();
-    timed.sort_by_key(|&(time, kind, _)| (time, kind));
+    let mut steps = sequence.steps.iter().enumerate().peekable();
+    let mut timed = Vec::with_capacity(sequence.arrows.len() + sequence.steps.len());
+    for (index, arrow) in sequence.arrows.iter().enumerate() {
+        while let Some((step, Step { start, .. })) = steps.next_if(|(_, step)| step.after <= index) {
+            timed.push((*start, Row::Step(step)));
+        }
+        timed.push((arrow.sent, Row::Arrow(index)));
+    }
+    timed.extend(steps.map(|(index, step)| (step.start, Row::Step(index))));
     let mut rows = Vec::with_capacity(timed.len());
     let mut quiet_since = 0;
-    for (time, _, row) in timed {
+    for (time, row) in timed {
         let gap = time.saturating_sub(quiet_since);
         if gap >= LONG_GAP {
             rows.push(Row::Gap(gap));

@@ -6,6 +6,7 @@ mod arrows;
 mod critical;
 mod layout;
 pub mod mermaid;
+mod order;
 pub mod svg;
 pub mod text;
 mod unchecked;
@@ -14,6 +15,8 @@ use crate::conversation::Trace;
 use crate::read::RecordedSpan;
 use ntmobile_proto::trace::SpanKind;
 use serde::{Deserialize, Serialize};
+
+use order::Item;
 
 pub use layout::milliseconds;
 pub use unchecked::SequenceError;
@@ -29,7 +32,7 @@ pub struct Sequence {
     pub name: String,
     /// The entities, in order of their first appearance.
     pub lanes: Vec<String>,
-    /// The messages, in order of sending.
+    /// The messages, in order of sending; those of the same time after what caused them.
     pub arrows: Vec<Arrow>,
     /// What entities did by themselves, in order of beginning.
     pub steps: Vec<Step>,
@@ -77,6 +80,8 @@ pub struct Step {
     pub start: u64,
     /// When it ended.
     pub end: u64,
+    /// How many of the messages are drawn above it.
+    pub after: usize,
     /// Why it failed, if it did.
     pub failure: Option<String>,
 }
@@ -120,24 +125,31 @@ impl Sequence {
         // In a file that was tampered with, an event may lie before the beginning.
         let offset = |time: u64| time.saturating_sub(origin);
         let root = trace.root();
-        let mut found = arrows::find(trace);
-        found.sort_by_key(|message| (message.sent, message.received));
-        let path = critical::path(&found, critical::end(trace), origin);
+        let found = arrows::find(trace);
+        let is_arrow = |span: &RecordedSpan| found.iter().any(|message| message.effect == Some(span.context.span));
+        let shown =
+            |span: &&RecordedSpan| span.kind == SpanKind::Internal && span.context != root.context && !is_arrow(span);
+        let own: Vec<&RecordedSpan> = trace.spans().iter().copied().filter(shown).collect();
+        let items = order::causal(trace, found, own);
 
         let mut lanes = Lanes::default();
         lanes.index(&root.entity);
-        let shown = |span: &&&RecordedSpan| {
-            let is_arrow = found.iter().any(|message| message.effect == Some(span.context.span));
-            span.kind == SpanKind::Internal && span.context != root.context && !is_arrow
-        };
-        let own = trace.spans().iter().filter(shown);
-        let mut own = own.peekable();
         let mut sequence = Self { name: root.name.to_string(), ..Self::default() };
-        // Both lists are in order of time: walked together, so that lanes come in order of appearance.
-        for (index, message) in found.iter().enumerate() {
-            while let Some(span) = own.next_if(|span| span.start <= message.sent) {
-                sequence.steps.push(step(span, origin, &mut lanes));
+        let mut found = Vec::new();
+        for item in items {
+            match item {
+                Item::Step(span) => sequence.steps.push(step(span, origin, found.len(), &mut lanes)),
+                Item::Message(message) => {
+                    lanes.index(message.from);
+                    if let Some(to) = message.to {
+                        lanes.index(to);
+                    }
+                    found.push(message);
+                }
             }
+        }
+        let path = critical::path(&found, critical::end(trace), origin);
+        for (index, message) in found.iter().enumerate() {
             sequence.arrows.push(Arrow {
                 from: lanes.index(message.from),
                 to: message.to.map(|to| lanes.index(to)),
@@ -151,7 +163,6 @@ impl Sequence {
                 critical: path.iter().any(|part| part.message == Some(index)),
             });
         }
-        sequence.steps.extend(own.map(|span| step(span, origin, &mut lanes)));
         sequence.critical_path = path
             .into_iter()
             .map(|part| match part.message {
@@ -169,13 +180,14 @@ impl Sequence {
     }
 }
 
-fn step(span: &RecordedSpan, origin: u64, lanes: &mut Lanes) -> Step {
+fn step(span: &RecordedSpan, origin: u64, after: usize, lanes: &mut Lanes) -> Step {
     Step {
         lane: lanes.index(&span.entity),
         name: span.name.to_string(),
         detail: step_detail(span),
         start: span.start - origin,
         end: span.end - origin,
+        after,
         failure: span.failure.clone(),
     }
 }

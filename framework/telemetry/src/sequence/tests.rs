@@ -197,6 +197,65 @@ fn a_dns_query_is_a_round_trip_to_its_server() {
     assert!(sequence.arrows.iter().all(|arrow| arrow.assumed), "nobody recorded the time at the server");
 }
 
+/// A server beside another: everything between them bears one time, and is drawn in the order of causes.
+#[test]
+fn messages_of_one_time_are_drawn_after_what_caused_them() {
+    let mut story = Story::default();
+    let (dc, rs) = ("dc.u1.example", "rs1.u1.example");
+    let root = story.span(dc, SpanKind::Internal, "Conversation", 0, (0, 20));
+    let asked = story.span(dc, SpanKind::Client, "Key Sharing Request", root, (5, 5));
+    let served = story.span(rs, SpanKind::Server, "Key Sharing Request", asked, (5, 5));
+    let answer = story.span(rs, SpanKind::Producer, "Key Sharing Response", served, (5, 5));
+    story.span(dc, SpanKind::Consumer, "Key Sharing Response", answer, (5, 5));
+    let directed = story.span(dc, SpanKind::Client, "Relay Direction", root, (5, 5));
+    let taken = story.span(rs, SpanKind::Server, "Relay Direction", directed, (5, 5));
+    story.span(rs, SpanKind::Internal, "Verify", taken, (5, 5));
+    let done = story.span(rs, SpanKind::Producer, "NTM ACK", taken, (5, 5));
+    story.span(dc, SpanKind::Consumer, "NTM ACK", done, (5, 5));
+    // Spans reach the file as they end: the answer's before the request's.
+    story.spans.swap(1, 3);
+    let sequence = story.sequence();
+    assert_eq!(
+        describe(&sequence),
+        [
+            "*Key Sharing Request dc→rs1 5–5",
+            "*Key Sharing Response rs1→dc 5–5",
+            "*Relay Direction dc→rs1 5–5",
+            "*NTM ACK rs1→dc 5–5"
+        ]
+    );
+    assert_eq!(sequence.steps[0].after, 3, "the step stands between the request and the answer");
+    let drawings = [
+        text::draw(&sequence, text::Style::default()),
+        svg::draw(&sequence, svg::Place::Alone),
+        mermaid::write(&sequence),
+    ];
+    for drawing in drawings {
+        let drawing = drawing.rsplit("</desc>").next().expect("a drawing");
+        let place = |name: &str| drawing.find(name).expect("it is drawn");
+        let order = ["Key Sharing Request", "Key Sharing Response", "Relay Direction", "Verify", "NTM ACK"].map(place);
+        assert!(order.is_sorted(), "{drawing}");
+    }
+}
+
+#[test]
+fn what_a_relay_passes_on_goes_by_the_relay() {
+    let mut story = Story::default();
+    let root = story.span("alice.u1.example", SpanKind::Internal, "Conversation", 0, (0, 40));
+    let asked = story.span("alice.u1.example", SpanKind::Client, "Tunnel Request", root, (0, 40));
+    story.span("rs1.u1.example", SpanKind::Server, "Tunnel Request", asked, (8, 8));
+    story.last().attributes.push(("ntm.passed_on".into(), true.into()));
+    let served = story.span("bob.u2.example", SpanKind::Server, "Tunnel Request", asked, (20, 20));
+    story.message("bob.u2.example", "alice.u1.example", "Tunnel Response", served, (20, 40));
+    let sequence = story.sequence();
+    assert_eq!(
+        describe(&sequence),
+        ["*Tunnel Request alice→rs1 0–8", "*Tunnel Request rs1→bob 8–20", "*Tunnel Response bob→alice 20–40"]
+    );
+    assert_eq!(sequence.arrows[2].detail, "by rs1.u1.example");
+    assert!(sequence.arrows.iter().all(|arrow| !arrow.repetition));
+}
+
 #[test]
 fn a_request_that_timed_out_was_lost_every_time() {
     let mut story = Story::default();
