@@ -11,7 +11,7 @@ pub struct AccountServerConfig {
     pub voucher_lifetime: Duration,
     /// How many logins may be in progress at once (default 1,024); more are refused as *Overloaded*.
     pub logins: usize,
-    /// How long a login may take before it is given up (default 30 s).
+    /// How long a login may take before it is given up (default 6 s: sooner than the DC or node that asks gives up).
     pub patience: Duration,
     /// How long it is remembered where a domain's DC is (default 300 s).
     pub coordinator_memory: Duration,
@@ -25,7 +25,7 @@ impl Default for AccountServerConfig {
             key_lifetime: Duration::from_secs(24 * 3_600),
             voucher_lifetime: Duration::from_secs(30 * 24 * 3_600),
             logins: 1_024,
-            patience: Duration::from_secs(30),
+            patience: Duration::from_secs(6),
             coordinator_memory: Duration::from_secs(300),
             coordinators: 1_024,
         }

@@ -127,7 +127,7 @@ impl AccountServer {
             Verdict::NotSupported => {
                 self.end_refused(cx, id, RefusalCode::Unsupported, "this kind of credential is not taken here");
             }
-            Verdict::Failed => self.end_refused(cx, id, RefusalCode::ServerUnreachable, "the authenticator failed"),
+            Verdict::Failed => self.end_refused(cx, id, RefusalCode::StorageFailed, "the authenticator failed"),
         }
     }
 
@@ -265,6 +265,20 @@ impl AccountServer {
         if let Some(login) = self.forget(id) {
             self.refuse(cx, &login.ticket, code, detail);
         }
+    }
+
+    /// Ends a login whose time is up, and says what it was waiting for.
+    pub(super) fn took_too_long(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let Some(login) = self.logins.get(&id) else { return };
+        let domain = login.asked.account().domain();
+        let (code, detail) = match (login.verifying, &login.key) {
+            (Some(_), _) => (RefusalCode::Overloaded, "the authenticator takes too long, try again later".to_owned()),
+            (None, Some(_)) => {
+                (RefusalCode::ServerUnreachable, format!("the Direction Coordinator of {domain} does not answer"))
+            }
+            (None, None) => (RefusalCode::ServerUnreachable, format!("no DNS server answers for {domain}")),
+        };
+        self.end_refused(cx, id, code, &detail);
     }
 
     fn forget(&mut self, id: u64) -> Option<InProgress> {

@@ -127,7 +127,7 @@ impl Machine for AccountServer {
 
     fn expire(&mut self, cx: &mut Cx<'_>) {
         while let Some(id) = self.deadlines.pop_due(cx.now) {
-            self.end_refused(cx, id, RefusalCode::ServerUnreachable, "the login took too long");
+            self.took_too_long(cx, id);
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct DirectionCoordinatorConfig {
     pub notification_keepalive: Duration,
     /// How long an idle tunnel is held (default 300 s).
     pub tunnel_idle: Duration,
+    /// How long the AS may take over a login (`via-dc`; default 8 s: sooner than the node gives up).
+    pub login_patience: Duration,
     /// How long a woken node may take to fetch what waits for it (default 10 s).
     pub wake_patience: Duration,
     /// How it decides.
@@ -83,6 +85,7 @@ impl DirectionCoordinatorConfig {
             keepalive: Duration::from_secs(20),
             notification_keepalive: Duration::from_secs(3_600),
             tunnel_idle: Duration::from_secs(300),
+            login_patience: Duration::from_secs(8),
             wake_patience: Duration::from_secs(10),
             strategies,
         }

@@ -11,11 +11,15 @@ use ntmobile_wire::message::{
     RouteDirectionResponse, TunnelEnd,
 };
 use ntmobile_wire::trace_context::TraceContext;
+use std::time::Duration;
 
 /// Directions that may wait for one sleeping node.
 const WAITING: usize = 32;
 /// Directions that may be on their way to all nodes at once.
 const DELIVERIES: usize = 65_536;
+
+/// A Route Direction pushed to a node: gives up after 13.5 s, while the application at the other end still waits.
+const PUSH_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
 
 /// Who wants to know how a delivery ended.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl DirectionCoordinator {
         if registration.reachability == Reachability::UdpKeepalive {
             let paths = registration.legs.iter().map(|leg| Path::Datagram(leg.outer)).collect();
             let message = delivery.direction.clone().into();
-            let retry = Retry::default();
+            let retry = PUSH_RETRY;
             self.deliveries.insert(id, delivery);
             let request = Request { key, answer_keys: Vec::new(), paths, message, retry, trace };
             let pushed = self.endpoint.request(cx, request, Tag::Deliver(id));

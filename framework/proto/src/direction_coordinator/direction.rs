@@ -1,6 +1,6 @@
 //! One tunnel as the DC of MN directs it: find CN's DC, ask what CN is, decide the path, direct the RS, CN and MN.
 
-use super::config::seconds;
+use super::config::{OwnServer, seconds};
 use super::delivery::Origin;
 use super::registration::{addresses_of, not_registered};
 use super::servers::{ServerKind, Then};
@@ -16,6 +16,7 @@ use ntmobile_wire::message::{
     Refusal, RefusalCode, RelayDirection, RelayHandshake, Route, RouteDirection, RouteDirectionAcknowledge,
     TunnelAction, TunnelEnd,
 };
+use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use ntmobile_wire::trace_context::TraceContext;
 
@@ -35,8 +36,8 @@ pub(super) struct Direction {
     cn: Option<NodeInformation>,
     /// Whether the key with CN's DC was made anew already.
     renewed: bool,
-    /// How many relays have failed.
-    relays_failed: usize,
+    /// The relays that have failed.
+    relays_tried: Vec<Fqdn>,
     draws: u32,
     plan: Option<Plan>,
 }
@@ -46,7 +47,7 @@ pub(super) struct Direction {
 struct Plan {
     negotiation: Negotiation,
     choice: PathChoice,
-    relay: Option<usize>,
+    relay: Option<OwnServer>,
     relay_key: Option<KeyId>,
     k_tun: Option<NamedKey>,
     k_tmp: NamedKey,
@@ -59,6 +60,11 @@ struct Plan {
 impl Direction {
     fn trace(&self) -> Option<TraceContext> {
         self.ticket.trace
+    }
+
+    /// The relay of the present attempt.
+    fn relay(&self) -> Option<Fqdn> {
+        Some(self.plan.as_ref()?.relay.as_ref()?.name.clone())
     }
 }
 
@@ -81,7 +87,7 @@ impl DirectionCoordinator {
             return self.refuse(cx, &ticket, RefusalCode::NotAllowed, "a node needs no tunnel to itself");
         }
         let Some(mn) = self.nodes.information(ticket.sender(), cx.now) else {
-            return self.refuse(cx, &ticket, RefusalCode::PeerNotRegistered, "register first");
+            return self.refuse(cx, &ticket, RefusalCode::NotRegistered, "register first");
         };
         if self.directions.len() >= DIRECTIONS {
             return self.refuse(cx, &ticket, RefusalCode::Overloaded, "too many tunnels at once; try again");
@@ -95,7 +101,7 @@ impl DirectionCoordinator {
             coordinator: None,
             cn: None,
             renewed: false,
-            relays_failed: 0,
+            relays_tried: Vec::new(),
             draws: 0,
             plan: None,
         };
@@ -111,7 +117,7 @@ impl DirectionCoordinator {
 
     fn local_information(
         &self,
-        node: &ntmobile_wire::name::Fqdn,
+        node: &Fqdn,
         wanted: ntmobile_wire::identifier::ApplicationId,
         cx: &Cx<'_>,
     ) -> Result<NodeInformation, Refusal> {
@@ -229,18 +235,19 @@ impl DirectionCoordinator {
         let Some(cn) = &direction.cn else { return };
         let question = PathQuestion { mn: &direction.mn, cn, reason: direction.request.reason };
         let choice = self.config.strategies.path.choose(question);
-        let relay = matches!(choice, PathChoice::Relayed { .. }).then_some(direction.relays_failed);
-        let relay_name = relay.and_then(|index| self.config.relays.get(index)).map(|relay| relay.name.clone());
+        let is_relayed = matches!(choice, PathChoice::Relayed { .. });
+        let relays = self.config.relays.iter().filter(|_| is_relayed);
+        let relay = self.servers.prefer(relays, &direction.relays_tried, cx.now).cloned();
+        let relay_name = relay.as_ref().map(|relay| relay.name.clone());
         let because = match &choice {
             PathChoice::Direct { because, .. } | PathChoice::Relayed { because } => *because,
         };
         let protection = self.config.strategies.protection_of(direction.request.protection);
-        let needs_k_tun =
-            relay.is_some() || protection.is_some_and(|variant| variant.outer_when_direct() == OuterKey::KTun);
+        let needs_k_tun = is_relayed || protection.is_some_and(|variant| variant.outer_when_direct() == OuterKey::KTun);
         let plan = Plan {
             negotiation: Negotiation::draw(cx.entropy),
             choice,
-            relay,
+            relay: relay.clone(),
             relay_key: None,
             k_tun: needs_k_tun.then(|| NamedKey::draw(cx.entropy)),
             k_tmp: NamedKey::draw(cx.entropy),
@@ -259,11 +266,11 @@ impl DirectionCoordinator {
                 .with("ntm.because", because);
             cx.push(Effect::Span(Box::new(span)));
         }
-        if relay.is_none() {
+        if !is_relayed {
             self.decided(cx, id, None);
             return self.direct_cn(cx, id);
         }
-        match relay.and_then(|index| self.config.relays.get(index)).map(addresses_of) {
+        match relay.as_ref().map(addresses_of) {
             Some(server) => self.with_server_key(cx, ServerKind::Relay, &server, trace, Then::DirectRelay(id)),
             None => {
                 let detail = "the path needs a relay and no Relay Server of this domain answers";
@@ -272,7 +279,7 @@ impl DirectionCoordinator {
         }
     }
 
-    fn decided(&mut self, cx: &mut Cx<'_>, id: u64, relay: Option<ntmobile_wire::name::Fqdn>) {
+    fn decided(&mut self, cx: &mut Cx<'_>, id: u64, relay: Option<Fqdn>) {
         let Some(direction) = self.directions.get(&id) else { return };
         let Some(plan) = &direction.plan else { return };
         let because = match &plan.choice {
@@ -290,8 +297,7 @@ impl DirectionCoordinator {
         };
         let Some(direction) = self.directions.get_mut(&id) else { return };
         let (Some(plan), Some(cn)) = (direction.plan.as_mut(), &direction.cn) else { return };
-        let (Some(index), Some(k_tun)) = (plan.relay, plan.k_tun.clone()) else { return };
-        let Some(relay) = self.config.relays.get(index) else { return };
+        let (Some(relay), Some(k_tun)) = (&plan.relay, plan.k_tun.clone()) else { return };
         plan.relay_key = Some(key);
         let message = RelayDirection {
             negotiation: plan.negotiation,
@@ -310,8 +316,7 @@ impl DirectionCoordinator {
     /// The RS is ready, or refuses, or is silent: then the next one is tried.
     pub(super) fn relay_directed(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(), Refusal>) {
         let Some(direction) = self.directions.get_mut(&id) else { return };
-        let relay = direction.plan.as_ref().and_then(|plan| plan.relay).and_then(|index| self.config.relays.get(index));
-        let Some(relay) = relay.map(|relay| relay.name.clone()) else { return };
+        let Some(relay) = direction.relay() else { return };
         match result {
             Ok(()) => {
                 self.decided(cx, id, Some(relay));
@@ -319,15 +324,21 @@ impl DirectionCoordinator {
             }
             Err(refused) if refused.code == RefusalCode::SpiInUse => self.draw_again(cx, id),
             Err(refused) => {
-                cx.count("dc.relay_failed");
-                direction.relays_failed += 1;
                 // A relay that was restarted without its store does not know the key: the next contact makes a new one.
                 if refused.code == RefusalCode::ServerUnreachable {
+                    self.servers.rest(relay.clone(), cx.now);
                     self.forget_server_key(cx, ServerKind::Relay, &relay);
                 }
-                self.decide(cx, id);
+                self.relay_failed(cx, id, relay);
             }
         }
+    }
+
+    fn relay_failed(&mut self, cx: &mut Cx<'_>, id: u64, relay: Fqdn) {
+        let Some(direction) = self.directions.get_mut(&id) else { return };
+        cx.count("dc.relay_failed");
+        direction.relays_tried.push(relay);
+        self.decide(cx, id);
     }
 
     /// *Route Direction* to CN, through its DC where that is not ourselves.
@@ -340,8 +351,8 @@ impl DirectionCoordinator {
             Some(server) => {
                 let key = self.servers.key_of(ServerKind::Coordinator, &server.name);
                 let Some(key) = key else { return self.peer_coordinator_silent(cx, id) };
-                // CN may have to be woken first.
-                let (addresses, how) = (server.signalling, (Retry::patient(), trace));
+                // CN may have to be woken first; both ways of reaching it are given up before this is.
+                let (addresses, how) = (server.signalling, (Retry::default(), trace));
                 self.request_server(cx, (key, addresses), message, how, Tag::RouteToCn(id));
             }
         }
@@ -361,7 +372,11 @@ impl DirectionCoordinator {
                 self.direct_mn(cx, id);
             }
             Err(refused) if refused.code == RefusalCode::SpiInUse => self.draw_again(cx, id),
-            Err(refused) => self.fail(cx, id, refused),
+            Err(refused) => match direction.relay() {
+                // The RS is there for us and not for CN.
+                Some(relay) if refused.code == RefusalCode::NoRelay => self.relay_failed(cx, id, relay),
+                _ => self.fail(cx, id, refused),
+            },
         }
     }
 
@@ -420,7 +435,7 @@ impl DirectionCoordinator {
                 (TunnelAction::Await, Route::Direct { candidates })
             }
             PathChoice::Relayed { .. } => {
-                let relay = self.config.relays.get(plan.relay?)?;
+                let relay = plan.relay.as_ref()?;
                 let session = self.endpoint.association(plan.relay_key?)?.session_of(Role::Rs)?;
                 let sends = is_mn || plan.handshake == RelayHandshake::Rendezvous;
                 let route = Route::Relayed {

@@ -1,6 +1,6 @@
 //! K_ntmdc: distributed by the AS (`via-as`) or made here (`via-dc`).
 
-use super::{Cx, DirectionCoordinator, TlsTag, Wait, config, records};
+use super::{Cx, DirectionCoordinator, Due, TlsTag, Wait, config, records};
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses};
 use crate::time::UnixTime;
@@ -90,6 +90,7 @@ impl DirectionCoordinator {
         let trace = ticket.trace;
         let domain = self.config.domain.clone();
         self.logins.insert(id, LoginInProgress { ticket, request });
+        self.deadlines.set(Due::Login(id), cx.now + self.config.login_patience);
         match self.config.account_server_addresses {
             Some(addresses) => self.ask_account_server(cx, id, addresses),
             None => {
@@ -141,6 +142,7 @@ impl DirectionCoordinator {
         match result {
             Ok(server) => self.ask_account_server(cx, id, server.tls),
             Err(failure) => {
+                self.deadlines.cancel(&Due::Login(id));
                 if let Some(login) = self.logins.remove(&id) {
                     let detail = format!("the Account Server cannot be found: {failure}");
                     let session = self.endpoint.session();
@@ -160,9 +162,18 @@ impl DirectionCoordinator {
         self.tls.call(cx, target, identity, message.into(), trace, TlsTag::Authentication(id));
     }
 
+    /// The AS takes longer than the node will wait.
+    pub(super) fn login_took_too_long(&mut self, cx: &mut Cx<'_>, id: u64) {
+        if let Some(LoginInProgress { ticket, .. }) = self.logins.remove(&id) {
+            let detail = "the Account Server does not answer";
+            tls::refuse(cx, self.endpoint.session(), &ticket, RefusalCode::ServerUnreachable, detail);
+        }
+    }
+
     /// The AS has answered, or not.
     pub(super) fn authenticated(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(Session, Message), TlsCallError>) {
         let Some(LoginInProgress { ticket, request }) = self.logins.remove(&id) else { return };
+        self.deadlines.cancel(&Due::Login(id));
         let session = self.endpoint.session();
         match result {
             Ok((_, Message::AuthenticationResponse(response))) => {

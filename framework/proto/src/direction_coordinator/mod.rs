@@ -107,6 +107,8 @@ enum Wait {
 enum Due {
     /// A woken node has not fetched what waits for it.
     Wake(u64),
+    /// The AS has not said whether a node may log in.
+    Login(u64),
 }
 
 /// The machine of a Direction Coordinator.
@@ -355,8 +357,11 @@ impl Machine for DirectionCoordinator {
         for timed_out in self.endpoint.expire(cx) {
             self.timed_out(cx, timed_out);
         }
-        while let Some(Due::Wake(id)) = self.deadlines.pop_due(cx.now) {
-            self.not_fetched(cx, id);
+        while let Some(due) = self.deadlines.pop_due(cx.now) {
+            match due {
+                Due::Wake(id) => self.not_fetched(cx, id),
+                Due::Login(id) => self.login_took_too_long(cx, id),
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use ntmobile_wire::message::{
     Keepalive, NotificationAssignment, NotificationDirection, NtmAck, Reachability, Refusal, RefusalCode,
     RegistrationRequest, RegistrationResponse,
 };
+use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use std::net::SocketAddr;
 
@@ -24,8 +25,8 @@ pub(super) struct RegistrationInProgress {
     from: SocketAddr,
     /// The Notification Server that is being tried and K_ntmns for it.
     server: Option<(OwnServer, NamedKey)>,
-    /// How many Notification Servers have failed.
-    failed: usize,
+    /// The Notification Servers that have failed.
+    tried: Vec<Fqdn>,
     /// Whether the key with the present one was made anew already.
     renewed: bool,
 }
@@ -52,7 +53,8 @@ impl DirectionCoordinator {
         };
         let id = self.draw_id();
         let name = ticket.sender().name.clone();
-        let registration = RegistrationInProgress { ticket, request, from, server: None, failed: 0, renewed: false };
+        let registration =
+            RegistrationInProgress { ticket, request, from, server: None, tried: Vec::new(), renewed: false };
         self.registrations.insert(id, registration);
         if is_new {
             let call = self.calls.open(Wait::AddressStored(id));
@@ -116,14 +118,15 @@ impl DirectionCoordinator {
     fn assign_notification_server(&mut self, cx: &mut Cx<'_>, id: u64) {
         let Some(registration) = self.registrations.get_mut(&id) else { return };
         let servers = &self.config.notification_servers;
-        if registration.failed >= servers.len() {
+        let name = registration.ticket.sender().name.as_str();
+        let first = name.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let (before, from) = servers.split_at(first.checked_rem(servers.len()).unwrap_or_default());
+        let server = self.servers.prefer(from.iter().chain(before), &registration.tried, cx.now).cloned();
+        let Some(server) = server else {
             let RegistrationInProgress { ticket, .. } = self.registrations.remove(&id).expect("it was just found");
             let detail = "no Notification Server answers; register with udp-keepalive or try again";
             return self.refuse(cx, &ticket, RefusalCode::ServerUnreachable, detail);
-        }
-        let name = registration.ticket.sender().name.as_str();
-        let first = name.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        let server = servers[(first.wrapping_add(registration.failed)) % servers.len()].clone();
+        };
         registration.server = Some((server.clone(), NamedKey::draw(cx.entropy)));
         registration.renewed = false;
         let trace = registration.ticket.trace;
@@ -135,8 +138,7 @@ impl DirectionCoordinator {
     pub(super) fn announce_node(&mut self, cx: &mut Cx<'_>, id: u64, key: Result<KeyId, Refusal>) {
         let Some(registration) = self.registrations.get_mut(&id) else { return };
         let (Ok(server_key), Some((server, key))) = (key, &registration.server) else {
-            registration.failed += 1;
-            return self.assign_notification_server(cx, id);
+            return self.notification_server_failed(cx, id, true);
         };
         let message = NotificationDirection {
             node: registration.ticket.sender().name.clone(),
@@ -153,9 +155,8 @@ impl DirectionCoordinator {
     /// The Notification Server knows the node, or refuses.
     pub(super) fn notification_directed(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(), Refusal>) {
         let Some(registration) = self.registrations.get_mut(&id) else { return };
-        let (Ok(()), Some((server, key))) = (result, registration.server.take()) else {
-            registration.failed += 1;
-            return self.assign_notification_server(cx, id);
+        let (Ok(()), Some((server, key))) = (result, registration.server.clone()) else {
+            return self.notification_server_failed(cx, id, false);
         };
         let server_key = self.servers.key_of(ServerKind::Notification, &server.name);
         let server_session = server_key
@@ -182,14 +183,24 @@ impl DirectionCoordinator {
         let Some((server, _)) = &registration.server else { return };
         let server = server.clone();
         if registration.renewed {
-            registration.failed += 1;
-            return self.assign_notification_server(cx, id);
+            return self.notification_server_failed(cx, id, true);
         }
         registration.renewed = true;
         let trace = registration.ticket.trace;
         self.forget_server_key(cx, ServerKind::Notification, &server.name);
         let addresses = addresses_of(&server);
         self.with_server_key(cx, ServerKind::Notification, &addresses, trace, Then::AnnounceNode(id));
+    }
+
+    /// The next Notification Server is tried. One that is silent is asked last by others, too.
+    fn notification_server_failed(&mut self, cx: &mut Cx<'_>, id: u64, is_silent: bool) {
+        let Some(registration) = self.registrations.get_mut(&id) else { return };
+        let Some((server, _)) = registration.server.take() else { return };
+        registration.tried.push(server.name.clone());
+        if is_silent {
+            self.servers.rest(server.name, cx.now);
+        }
+        self.assign_notification_server(cx, id);
     }
 
     fn complete_registration(&mut self, cx: &mut Cx<'_>, id: u64) {
@@ -226,7 +237,7 @@ impl DirectionCoordinator {
             .filter(|known| known.session == ticket.session && known.epoch == keepalive.epoch);
         let Some(registration) = current else {
             // The DC was restarted, or the registration is from before the node's last move.
-            return self.refuse(cx, ticket, RefusalCode::PeerNotRegistered, "register again");
+            return self.refuse(cx, ticket, RefusalCode::NotRegistered, "register again");
         };
         registration.set_leg(Leg { real: keepalive.real, outer: from });
         let lifetime = if registration.reachability == Reachability::TcpNs { lifetimes.1 } else { lifetimes.0 };

@@ -1,10 +1,10 @@
 //! Keys shared with other servers: made at first contact over mutual TLS, used until they expire, made again when the
 //! other side has lost them.
 
-use super::{Cx, DirectionCoordinator, Tag, TlsTag, Wait, records};
+use super::{Cx, DirectionCoordinator, OwnServer, Tag, TlsTag, Wait, records};
 use crate::endpoint::{Association, Path, Peer, Request, Retry};
 use crate::machine::{Effect, ServerAddresses};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
 use bytes::Bytes;
 use ntmobile_wire::address::DualStack;
@@ -17,6 +17,7 @@ use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Role};
 use ntmobile_wire::trace_context::TraceContext;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Which other server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,13 +90,33 @@ enum Shared {
     Ready(KeyId),
 }
 
-/// The other servers, as far as keys go.
+/// How long a server of ours that did not answer is asked last.
+const REST: Duration = Duration::from_secs(60);
+
+/// The other servers: the keys shared with them, and which of our own did not answer lately.
 #[derive(Default)]
 pub(super) struct Servers {
     shared: BTreeMap<ServerId, Shared>,
+    resting: BTreeMap<Fqdn, Instant>,
 }
 
 impl Servers {
+    /// Notes that a server of ours does not answer.
+    pub(super) fn rest(&mut self, server: Fqdn, now: Instant) {
+        self.resting.insert(server, now + REST);
+    }
+
+    /// The first of these servers that has not been tried; those that did not answer lately come last.
+    pub(super) fn prefer<'a>(
+        &self,
+        servers: impl Iterator<Item = &'a OwnServer>,
+        tried: &[Fqdn],
+        now: Instant,
+    ) -> Option<&'a OwnServer> {
+        let is_resting = |server: &OwnServer| self.resting.get(&server.name).is_some_and(|until| *until > now);
+        servers.filter(|server| !tried.contains(&server.name)).min_by_key(|server| is_resting(server))
+    }
+
     /// The key that is shared with a server.
     pub(super) fn key_of(&self, kind: ServerKind, name: &Fqdn) -> Option<KeyId> {
         match self.shared.get(&ServerId { kind, name: name.clone() }) {
@@ -192,7 +213,7 @@ impl DirectionCoordinator {
         key: NamedKey,
         (own, other): (Role, Role),
         session: Option<Session>,
-        lifetime: std::time::Duration,
+        lifetime: Duration,
     ) {
         let purpose = id.kind.key_kind();
         let own = (own, self.endpoint.session());
@@ -237,7 +258,7 @@ impl DirectionCoordinator {
         let call = self.calls.open(Wait::SharedKeyStored(ticket.clone()));
         let write = self.server_key_write(cx, &id, &request.key, Role::Responder);
         cx.push(Effect::Persist { call, writes: vec![write] });
-        let lifetime = std::time::Duration::from_secs(u64::from(request.lifetime_s));
+        let lifetime = Duration::from_secs(u64::from(request.lifetime_s));
         let association = Association::new(
             request.key.clone(),
             KeyKind::Dcdc,

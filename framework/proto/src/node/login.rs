@@ -1,6 +1,6 @@
 //! K_ntmdc: asked for by the login strategy, kept in the store, asked for again before it ends.
 
-use super::{Cx, JoinError, Node, NodeEvent, TlsTag, Wait};
+use super::{ConnectError, Cx, Due, JoinError, Node, NodeEvent, TlsTag, Wait};
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Effect, Lookup, LookupFailure, Record, ServerAddresses, Write};
 use crate::policy::{LoginKnowledge, LoginStep};
@@ -244,7 +244,8 @@ impl Node {
         let association = Association::new(response.key.clone(), KeyKind::Ntmdc, own, coordinator, peer);
         self.endpoint.add(association.expiring(until));
         let renew_at = until.minus(lifetime / RENEW_AT);
-        self.deadlines.set(super::Due::LoginAgain, renew_at);
+        self.deadlines.set(Due::LoginAgain, renew_at);
+        self.deadlines.set(Due::KeyEnds, until);
         self.login.granted = Some(Granted { response, until, renew_at });
     }
 
@@ -256,6 +257,17 @@ impl Node {
         }
         self.login.granted = None;
         self.login.distrusted = true;
+    }
+
+    /// The key has ended before there was a new one: tunnels go on, but the DC does not know us any more.
+    pub(super) fn key_ended(&mut self, cx: &mut Cx<'_>) {
+        cx.count("node.key_ended");
+        self.forget_key();
+        self.registered = None;
+        self.deadlines.cancel(&Due::Keepalive);
+        if self.login.trace.is_none() {
+            self.log_in(cx);
+        }
     }
 
     fn login_failed(&mut self, cx: &mut Cx<'_>, tag: TlsTag, error: TlsCallError) {
@@ -305,14 +317,16 @@ impl Node {
         self.end_login_span(cx, Some(error.to_string()));
         if self.joining {
             self.joining = false;
+            self.is_wanted = false;
             cx.event(NodeEvent::JoinFailed(error));
         } else if self.registered.is_some() {
             // Only the renewal of the key failed: everything goes on under the old one meanwhile.
-            self.deadlines.set(super::Due::LoginAgain, cx.now + RENEWAL_PAUSE);
+            self.deadlines.set(Due::LoginAgain, cx.now + RENEWAL_PAUSE);
         } else {
+            self.tell_waiting(cx, &ConnectError::ServerUnreachable(error.to_string()));
             cx.event(NodeEvent::RegistrationLost(error));
             let pause = self.config.registration_pause;
-            let due = if self.login.granted.is_some() { super::Due::Register } else { super::Due::LoginAgain };
+            let due = if self.login.granted.is_some() { Due::Register } else { Due::LoginAgain };
             self.deadlines.set(due, cx.now + pause);
         }
     }

@@ -62,7 +62,12 @@ const TUNNEL_REQUEST: u8 = 65;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Tag {
     Registration(u32),
-    Keepalive { epoch: u32, is_primary: bool },
+    Keepalive {
+        epoch: u32,
+        is_primary: bool,
+    },
+    /// Whether the DC is there at all while it owes us a direction.
+    Probe(u32),
     NotificationRegistration,
     NotificationKeepalive,
     Pull,
@@ -94,6 +99,8 @@ enum Due {
     Register,
     Keepalive,
     LoginAgain,
+    KeyEnds,
+    Probe,
     NotificationKeepalive,
     NotificationReconnect,
     Negotiation(Negotiation),
@@ -252,6 +259,7 @@ impl Node {
         match tag {
             Tag::Registration(epoch) => self.registration_answered(cx, epoch, result),
             Tag::Keepalive { epoch, is_primary } => self.keepalive_answered(cx, epoch, is_primary, result),
+            Tag::Probe(epoch) => self.probe_answered(cx, epoch, result),
             Tag::NotificationRegistration => self.notification_registered(cx, result.map(drop)),
             Tag::NotificationKeepalive => self.notification_kept_alive(cx, result.map(drop)),
             Tag::Pull => self.pull_answered(cx, result, trace),
@@ -267,6 +275,7 @@ impl Node {
         match timed_out.tag {
             Tag::Registration(epoch) => self.registration_timed_out(cx, epoch),
             Tag::Keepalive { epoch, is_primary } => self.keepalive_lost(cx, epoch, is_primary),
+            Tag::Probe(epoch) => self.coordinator_silent(cx, epoch),
             Tag::NotificationRegistration | Tag::NotificationKeepalive => self.notification_lost(cx),
             Tag::Direction(peer) => self.connect_failed(cx, &peer, ConnectError::TimedOut { step }),
             Tag::HolePunching(negotiation) | Tag::TunnelRequest(negotiation) => {
@@ -369,6 +378,8 @@ impl Machine for Node {
                 Due::Register => self.register(cx),
                 Due::Keepalive => self.send_keepalives(cx),
                 Due::LoginAgain => self.log_in(cx),
+                Due::KeyEnds => self.key_ended(cx),
+                Due::Probe => self.probe_coordinator(cx),
                 Due::NotificationKeepalive => self.keep_notification_alive(cx),
                 Due::NotificationReconnect => self.register(cx),
                 Due::Negotiation(negotiation) => {

@@ -21,6 +21,10 @@ use std::time::Duration;
 
 /// A Tunnel Request on a direct path: gives up after 4.9 s, so that the relay is asked for while applications still wait.
 const DIRECT_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 6 };
+/// A Tunnel Request through a relay: gives up after 13.5 s.
+const RELAYED_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
+/// Hole Punching: gives up after 6.9 s, so that the DC can try another relay while applications still wait.
+const PUNCH_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 8 };
 /// How long an end that awaits a Tunnel Request through a relay, or as the called end, keeps the negotiation.
 const AWAIT_PATIENCE: Duration = Duration::from_secs(35);
 
@@ -311,7 +315,7 @@ impl Node {
         let (Some(relay), Some(k_tun)) = (self.next_hop(direction), &direction.k_tun) else { return };
         let message = HolePunching { negotiation: id, spi_in: direction.spi_in };
         let request = Request::to(k_tun.id, Path::Datagram(relay), message, trace);
-        self.endpoint.request(cx, request, Tag::HolePunching(id));
+        self.endpoint.request(cx, Request { retry: PUNCH_RETRY, ..request }, Tag::HolePunching(id));
     }
 
     fn next_hop(&self, direction: &RouteDirection) -> Option<SocketAddr> {
@@ -377,7 +381,7 @@ impl Node {
         let (paths, retry) = match &direction.route {
             Route::Direct { candidates } => (candidates.iter().copied().map(Path::Datagram).collect(), DIRECT_RETRY),
             Route::Relayed { .. } => {
-                (self.next_hop(direction).map(Path::Datagram).into_iter().collect(), Retry::default())
+                (self.next_hop(direction).map(Path::Datagram).into_iter().collect(), RELAYED_RETRY)
             }
         };
         let key = match (self.outer_key(direction), &direction.k_tun) {

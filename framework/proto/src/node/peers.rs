@@ -10,7 +10,8 @@ use crate::trace::{Span, SpanKind};
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi, Transaction};
 use ntmobile_wire::key::{NamedKey, PublicKey};
 use ntmobile_wire::message::{
-    DirectionReason, DirectionRequest, KeyAgreement, Message, PublicKeyOffer, Refusal, RefusalCode, TunnelEnd,
+    DirectionReason, DirectionRequest, Keepalive, KeyAgreement, Message, PublicKeyOffer, Refusal, RefusalCode,
+    TunnelEnd,
 };
 use ntmobile_wire::trace_context::TraceContext;
 use std::net::SocketAddr;
@@ -19,6 +20,10 @@ use std::time::Duration;
 
 /// Applications that may wait for one tunnel.
 const WAITERS: usize = 1_024;
+/// How long a direction may be owed before the DC is asked whether it is there.
+const PROBE_AFTER: Duration = Duration::from_secs(3);
+/// A keepalive that asks that: gives up after 13.5 s, far sooner than the Direction Request itself.
+const PROBE_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
 /// How long the winner of a glare may take before the loser asks again.
 const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -204,7 +209,8 @@ impl Node {
         }
         let entry = self.peers.entry(peer.clone()).or_default();
         let span = match (previous.and_then(|building| building.span), reason, entry.trace) {
-            (Some(span), DirectionReason::DirectFailed, _) => span,
+            // The same wish, by another way or from another place.
+            (Some(span), ..) => span,
             (_, DirectionReason::Handover, Some(conversation)) => BuildingSpan {
                 context: conversation.child(cx.entropy),
                 parent: Some(conversation.span),
@@ -225,6 +231,9 @@ impl Node {
         let mut request = Request::to(key, path, message, Some(span.context));
         request.retry = Retry::patient();
         let asked = self.endpoint.request(cx, request, Tag::Direction(peer.clone()));
+        if !self.deadlines.contains(&Due::Probe) {
+            self.deadlines.set(Due::Probe, cx.now + PROBE_AFTER);
+        }
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.building = Some(Building { asked: Some(asked), negotiation: None, reason, span: Some(span) });
         }
@@ -242,6 +251,17 @@ impl Node {
                     self.deadlines.set(Due::Superseded(peer.clone()), cx.now + SUPERSEDED_PATIENCE);
                 }
             }
+            Err(refusal) if refusal.code == RefusalCode::NotRegistered => {
+                // The DC has lost our registration: once it is made anew, whoever waits is asked for again.
+                let is_handover = self.peers.get(peer).is_some_and(|entry| entry.built.is_some());
+                self.put_off(cx, peer);
+                if is_handover {
+                    self.moved_at.get_or_insert(cx.now);
+                }
+                if self.registering.is_none() {
+                    self.register(cx);
+                }
+            }
             Err(refusal) => {
                 let error = ConnectError::from_refusal(&peer.name, refusal);
                 self.connect_failed(cx, peer, error);
@@ -251,6 +271,50 @@ impl Node {
                 let detail = format!("{} in answer to Direction Request", message.label());
                 self.connect_failed(cx, peer, ConnectError::ServerUnreachable(detail));
             }
+        }
+    }
+
+    fn owed(&self) -> Vec<Peer> {
+        let is_owed = |entry: &PeerEntry| entry.building.as_ref().is_some_and(|building| building.asked.is_some());
+        self.peers.iter().filter(|(_, entry)| is_owed(entry)).map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// A direction takes long: others may have to be asked for it, or our DC is gone.
+    pub(super) fn probe_coordinator(&mut self, cx: &mut Cx<'_>) {
+        let (Some(key), Some(registered)) = (self.login.key(), &self.registered) else { return };
+        if self.owed().is_empty() {
+            return;
+        }
+        let message = Keepalive { application: self.config.application, real: registered.real, epoch: self.epoch };
+        let request = Request::to(key, Path::Datagram(registered.coordinator), message, None);
+        self.endpoint.request(cx, Request { retry: PROBE_RETRY, ..request }, Tag::Probe(self.epoch));
+    }
+
+    /// Our DC is there.
+    pub(super) fn probe_answered(&mut self, cx: &mut Cx<'_>, epoch: u32, result: Result<Message, Refusal>) {
+        if !self.owed().is_empty() {
+            self.deadlines.set(Due::Probe, cx.now + PROBE_AFTER);
+        }
+        self.keepalive_answered(cx, epoch, true, result);
+    }
+
+    /// Our DC is gone: nobody needs to wait for its directions.
+    pub(super) fn coordinator_silent(&mut self, cx: &mut Cx<'_>, epoch: u32) {
+        if epoch == self.epoch {
+            let detail = format!("the Direction Coordinator of {}", self.config.account.domain());
+            for peer in self.owed() {
+                self.connect_failed(cx, &peer, ConnectError::ServerUnreachable(detail.clone()));
+            }
+        }
+    }
+
+    /// There is no registration to ask for directions with: whoever waits is told.
+    pub(super) fn tell_waiting(&mut self, cx: &mut Cx<'_>, error: &ConnectError) {
+        let waits = |entry: &PeerEntry| !entry.waiters.is_empty() && entry.built.is_none();
+        let waiting: Vec<_> =
+            self.peers.iter().filter(|(_, entry)| waits(entry)).map(|(peer, _)| peer.clone()).collect();
+        for peer in waiting {
+            self.connect_failed(cx, &peer, error.clone());
         }
     }
 

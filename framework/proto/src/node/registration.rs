@@ -259,7 +259,7 @@ impl Node {
         self.keepalives_lost = 0;
         let observed = match result {
             Ok(Message::NtmAck(ack)) => ack.observed,
-            Err(refusal) if refusal.code == RefusalCode::PeerNotRegistered => return self.register(cx),
+            Err(refusal) if refusal.code == RefusalCode::NotRegistered => return self.register(cx),
             _ => None,
         };
         let (Some(observed), Some(registered)) = (observed.filter(|_| is_primary), self.registered.as_mut()) else {

@@ -32,11 +32,13 @@ pub enum RefusalCode {
     Overloaded,
     /// The message is understood but something in it is not supported.
     Unsupported,
+    /// The sender is not registered, or not any more: it is to register first.
+    NotRegistered,
     /// A code this version does not know.
     Unknown(u8),
 }
 
-numbered!(RefusalCode { 1 NoSuchName, 2 WrongCredentials, 3 PeerAsleep, 4 PeerNotRegistered, 5 NoRelay, 6 ExpiredKey, 7 SpiInUse, 8 Superseded, 9 ServerUnreachable, 10 StorageFailed, 11 NotAllowed, 12 Overloaded, 13 Unsupported });
+numbered!(RefusalCode { 1 NoSuchName, 2 WrongCredentials, 3 PeerAsleep, 4 PeerNotRegistered, 5 NoRelay, 6 ExpiredKey, 7 SpiInUse, 8 Superseded, 9 ServerUnreachable, 10 StorageFailed, 11 NotAllowed, 12 Overloaded, 13 Unsupported, 14 NotRegistered });
 
 /// A typed refusal in place of an answer, under the key of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]

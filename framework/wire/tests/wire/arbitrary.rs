@@ -153,7 +153,7 @@ fn reason() -> impl Strategy<Value = DirectionReason> {
 
 fn refusal_code() -> impl Strategy<Value = RefusalCode> {
     one_of!(RefusalCode: NoSuchName, WrongCredentials, PeerAsleep, PeerNotRegistered, NoRelay, ExpiredKey, SpiInUse,
-        Superseded, ServerUnreachable)
+        Superseded, ServerUnreachable, StorageFailed, NotAllowed, Overloaded, Unsupported, NotRegistered)
 }
 
 fn route() -> impl Strategy<Value = Route> {
