@@ -52,6 +52,12 @@ impl Bench {
         self.severed.insert((name(other), name(one)));
     }
 
+    /// Lets two hosts reach each other again.
+    pub fn mend(&mut self, one: &str, other: &str) {
+        self.severed.remove(&(name(one), name(other)));
+        self.severed.remove(&(name(other), name(one)));
+    }
+
     /// Sends a datagram as if `who` had.
     pub fn transmit(&mut self, who: &str, to: SocketAddr, bytes: Bytes) {
         self.carry_out(&name(who), vec![Effect::Transmit { to, bytes }]);
