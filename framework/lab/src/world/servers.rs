@@ -16,12 +16,13 @@ use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
 use ntmobile_proto::direction_coordinator::{DirectionCoordinatorConfig, OwnServer};
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
 use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
+use ntmobile_proto::shared_keys::Coordinators;
 use ntmobile_strategies::{Registry, UnknownStrategy};
 use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::key::Secret;
 use ntmobile_wire::name::Fqdn;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -174,12 +175,15 @@ impl Servers {
 
     async fn relay(&self, name: &str, domain: &str) -> Result<Handle<RelayServer>, ServerError> {
         let (parts, host) = self.parts(name, self.storage(domain)).await?;
-        Ok(relay_server::start(RelayServerConfig::new(fqdn(name)?), parts, host).await?)
+        let mut config = RelayServerConfig::new(fqdn(name)?);
+        config.coordinators = only_the_coordinator_of(domain)?;
+        Ok(relay_server::start(config, parts, host).await?)
     }
 
     async fn notification(&self, name: &str, domain: &str) -> Result<Handle<NotificationServer>, ServerError> {
         let (parts, host) = self.parts(name, self.storage(domain)).await?;
-        let config = NotificationServerConfig::new(fqdn(name)?);
+        let mut config = NotificationServerConfig::new(fqdn(name)?);
+        config.coordinators = only_the_coordinator_of(domain)?;
         Ok(notification_server::start(config, NOTIFICATION_PORT, parts, host).await?)
     }
 
@@ -222,4 +226,10 @@ fn draw_prefixes(scenario: &Scenario, internet: &Internet) -> BTreeMap<String, I
 
 fn fqdn(text: &str) -> Result<Fqdn, EquipmentError> {
     Ok(Fqdn::parse(text)?)
+}
+
+/// A domain's RSs and NSs work for its own DC: nodes that log in with a certificate hold one of the same authority.
+fn only_the_coordinator_of(domain: &str) -> Result<Coordinators, EquipmentError> {
+    let coordinator = fqdn(&format!("dc.{domain}"))?;
+    Ok(Coordinators { admitted: Some(BTreeSet::from([coordinator])), ..Coordinators::default() })
 }
