@@ -1,0 +1,1 @@
+//! An entity on a real host.

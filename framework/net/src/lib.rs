@@ -1,0 +1,1 @@
+//! The ports of an entity on the operating system.
