@@ -12,7 +12,7 @@ mod transport;
 
 pub use dice::{Dice, Trouble};
 pub use hosted::Placed;
-pub use transport::{DNS_PATIENCE, TLS_PATIENCE};
+pub use transport::{DNS_PATIENCE, TLS_PATIENCE, certificate_of};
 
 use bytes::Bytes;
 use hosted::{Hosted, Step};

@@ -1,10 +1,9 @@
 //! Those who hold a key of the network and say under it what is not theirs to say, on the bench.
 
 use bytes::Bytes;
-use ntmobile_proto::machine::PeerCertificate;
 use ntmobile_proto::node::{ConnectError, Node, NodeEvent};
 use ntmobile_strategies::registry::{Choices, Kind};
-use ntmobile_tests::bench::{Bench, name};
+use ntmobile_tests::bench::{Bench, certificate_of, name};
 use ntmobile_tests::network::{at, connect, join, join_as, network, node_config, outcome};
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::datagram::{self, Header};
@@ -67,7 +66,7 @@ fn share_key(bench: &mut Bench, coordinator: &str, requester: &str, key: NamedKe
     let request =
         KeySharingRequest { purpose: SharedKeyPurpose::DcDc, requester: name(requester), key, lifetime_s: 3_600 };
     let frame = Frame { transaction: Transaction(9), session, message: request.into(), trace: None }.encode();
-    let certificate = PeerCertificate { name: name(requester), fingerprint: [6; 32] };
+    let certificate = certificate_of(&name(requester));
     bench.inject_tls(coordinator, at("192.0.2.66"), Some(certificate), frame);
     bench.run_for(Duration::from_secs(1));
 }

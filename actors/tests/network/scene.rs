@@ -19,6 +19,7 @@ use ntmobile_ports::quic::{TlsEndpoint, TlsOptions};
 use ntmobile_ports::store::Store;
 use ntmobile_ports::stores::{MemoryStore, SledOptions, SledStore};
 use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::direction_coordinator::{DirectionCoordinatorConfig, OwnServer};
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
 use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
@@ -69,6 +70,17 @@ pub(crate) struct Scene {
 
 pub(crate) fn name(text: &str) -> Fqdn {
     text.parse().expect("a test knows its names")
+}
+
+/// The part that a host plays, by its name.
+fn role_of(host: &str) -> CertificateRole {
+    match host.split('.').next() {
+        Some("as") => CertificateRole::AccountServer,
+        Some("dc") => CertificateRole::DirectionCoordinator,
+        Some("rs") => CertificateRole::RelayServer,
+        Some("ns") => CertificateRole::NotificationServer,
+        _ => CertificateRole::Node,
+    }
 }
 
 /// Runs a test in a network whose servers have started and keep what they store in memory.
@@ -200,7 +212,7 @@ impl Scene {
     fn tls(&self, bearer: &str, port: u16) -> Arc<TlsEndpoint> {
         let serves = port != 0;
         let wall = self.world.clock().wall();
-        let identity = serves.then(|| self.authority.issue(&name(bearer), 1, wall, DAY * 30).unwrap());
+        let identity = serves.then(|| self.authority.issue(&name(bearer), role_of(bearer), 1, wall, DAY * 30).unwrap());
         let udp = self.sim_host(bearer).bind_udp(port).unwrap();
         let (clock, trust) = (Arc::new(self.world.clock()), self.authority.trust().unwrap());
         let crypto = self.world.tls_crypto(bearer);

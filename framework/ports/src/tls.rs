@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use ntmobile_proto::machine::{PeerCertificate, TlsFailure};
+use ntmobile_proto::certificate::PeerCertificate;
+use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::name::Fqdn;
 use std::net::SocketAddr;

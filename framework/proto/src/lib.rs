@@ -10,6 +10,7 @@
 
 pub mod account_server;
 pub mod calls;
+pub mod certificate;
 pub mod deadlines;
 pub mod direction_coordinator;
 pub mod endpoint;

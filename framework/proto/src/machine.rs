@@ -1,5 +1,6 @@
 //! The one shape of every entity's machine: what goes in, what comes out.
 
+use crate::certificate::PeerCertificate;
 use crate::time::{Instant, UnixTime};
 use crate::trace::Span;
 use bytes::Bytes;
@@ -23,15 +24,6 @@ pub struct RequestId(pub u64);
 /// set, those of connections that the machine opens are drawn by the machine without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
-
-/// The certificate that the other side of a TLS connection proved to hold, verified against the network's CA.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerCertificate {
-    /// The DNS name in it.
-    pub name: Fqdn,
-    /// SHA-256 of its DER form.
-    pub fingerprint: [u8; 32],
-}
 
 /// Where a server is reached, found through DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]

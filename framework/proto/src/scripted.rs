@@ -1,8 +1,9 @@
 //! A machine under test among scripted peers: an in-memory network of endpoints that can lose and repeat, a store that can
 //! fail, and a clock that only the script moves.
 
+use crate::certificate::{CertificateRole, PeerCertificate};
 use crate::endpoint::{Arrival, Association, Endpoint, Path, Request, StreamFraming, Ticket};
-use crate::machine::{Context, Effect, Input, Machine, PeerCertificate, Record, RequestId, StoreFailure, StreamId};
+use crate::machine::{Context, Effect, Input, Machine, Record, RequestId, StoreFailure, StreamId};
 use crate::time::{Instant, UnixTime};
 use crate::trace::Span;
 use bytes::Bytes;
@@ -38,6 +39,19 @@ pub(crate) fn name(text: &str) -> Fqdn {
 
 pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("an address")
+}
+
+/// The certificate of a server or node, whose part is what its name says.
+pub(crate) fn certificate_of(text: &str) -> PeerCertificate {
+    let name = name(text);
+    let role = match name.host() {
+        "as" => CertificateRole::AccountServer,
+        "rs" => CertificateRole::RelayServer,
+        "ns" => CertificateRole::NotificationServer,
+        "dc" => CertificateRole::DirectionCoordinator,
+        _ => CertificateRole::Node,
+    };
+    PeerCertificate { name, role, fingerprint: [7; 32] }
 }
 
 /// A key whose every byte is its number.
@@ -255,7 +269,7 @@ impl<M: Machine> Script<M> {
     pub(crate) fn tls_frame(&mut self, certificate: Option<&str>, frame: Bytes) -> RequestId {
         self.next_request += 1;
         let request = RequestId(self.next_request);
-        let certificate = certificate.map(|text| PeerCertificate { name: name(text), fingerprint: [7; 32] });
+        let certificate = certificate.map(certificate_of);
         self.give(Input::TlsRequest { request, from: at("192.0.2.99:9"), certificate, frame });
         request
     }

@@ -1,7 +1,8 @@
 //! Messages on TLS legs: one request, one answer, each in its frame, with the spans of both.
 
 use crate::calls::Calls;
-use crate::machine::{CallId, Context, Effect, PeerCertificate, RequestId, TlsFailure};
+use crate::certificate::PeerCertificate;
+use crate::machine::{CallId, Context, Effect, RequestId, TlsFailure};
 use crate::time::Instant;
 use crate::trace::{Span, SpanKind};
 use bytes::Bytes;

@@ -7,6 +7,7 @@ use ntmobile_ports::certificate::NetworkAuthority;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::Net;
 use ntmobile_ports::quic::{TlsEndpoint, TlsOptions};
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_sim::network::{LinkRecord, NodeKind};
 use ntmobile_sim::ports::host::SimHost;
 use ntmobile_sim::{Simulation, World};
@@ -118,7 +119,8 @@ fn logins(nodes: usize) -> u64 {
     let inner = world.clone();
     let run = simulation.run(async move {
         let end = |number: usize, name: &Fqdn, port: u16, serve: bool| {
-            let identity = authority.issue(name, number as u64, now, YEAR).expect("a certificate");
+            let role = if serve { CertificateRole::DirectionCoordinator } else { CertificateRole::Node };
+            let identity = authority.issue(name, role, number as u64, now, YEAR).expect("a certificate");
             let udp = hosts[number].bind_udp(port).expect("the port is free");
             let trust = authority.trust().expect("the authority's certificate");
             let crypto = inner.tls_crypto(name.as_str());

@@ -5,6 +5,7 @@ use ntmobile_ports::certificate::NetworkAuthority;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::Net;
 use ntmobile_ports::quic::{TlsEndpoint, TlsOptions};
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_sim::Simulation;
 use ntmobile_sim::capture::Capture;
 use ntmobile_sim::network::{LinkRecord, NodeKind};
@@ -57,7 +58,9 @@ fn capture(seed: u64) -> Vec<u8> {
             let clock = inner.clock();
             let authority = NetworkAuthority::from_seed([4; 32], wall).unwrap();
             let name: Fqdn = "dc.example".parse().unwrap();
-            let identity = authority.issue(&name, 1, wall, Duration::from_secs(86_400)).unwrap();
+            let identity = authority
+                .issue(&name, CertificateRole::DirectionCoordinator, 1, wall, Duration::from_secs(86_400))
+                .unwrap();
             let end = |host: &ntmobile_sim::ports::host::SimHost, identity, label: &str| {
                 let crypto = inner.tls_crypto(label);
                 let (udp, clock) = (host.bind_udp(4433).unwrap(), Arc::new(inner.clock()));

@@ -5,6 +5,7 @@ use ntmobile_ports::certificate::{Identity, NetworkAuthority};
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Net, NetError, Received, UdpPort};
 use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_proto::time::{Instant, UnixTime};
 use ntmobile_sim::network::{LinkRecord, NodeKind};
@@ -20,6 +21,7 @@ use std::time::Duration;
 const PORT: u16 = 4433;
 const FLIGHT: Duration = Duration::from_millis(10);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const DC: CertificateRole = CertificateRole::DirectionCoordinator;
 
 /// Every datagram that was sent, and when.
 type Wire = Arc<Mutex<Vec<(Instant, u16, SocketAddr, Bytes)>>>;
@@ -79,7 +81,7 @@ impl Scene {
     }
 
     fn identity(&self, bearer: &str) -> Identity {
-        self.authority.issue(&name(bearer), 1, self.world.clock().wall(), YEAR).unwrap()
+        self.authority.issue(&name(bearer), DC, 1, self.world.clock().wall(), YEAR).unwrap()
     }
 
     fn end(&self, host: usize, identity: Option<Identity>) -> Arc<TlsEndpoint> {
@@ -213,7 +215,7 @@ fn only_the_right_certificates_are_accepted() {
 
         // The authority of another network.
         let impostor = NetworkAuthority::from_seed([1; 32], scene.world.clock().wall()).unwrap();
-        let forged = impostor.issue(&name("dc.example"), 1, scene.world.clock().wall(), YEAR).unwrap();
+        let forged = impostor.issue(&name("dc.example"), DC, 1, scene.world.clock().wall(), YEAR).unwrap();
         let impostor_end = scene.end(2, Some(forged));
         assert_eq!(ask(&client, "dc.example", scene.addresses(2), false).await, refused, "a forged certificate");
         assert_eq!(ask(&impostor_end, "dc.example", addresses, true).await, refused, "a forged client certificate");

@@ -2,8 +2,9 @@
 
 use super::{Bench, Crossed, Happening, PORT, name};
 use bytes::Bytes;
+use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
 use ntmobile_proto::machine::{
-    CallId, Effect, Input, Lookup, LookupFailure, PeerCertificate, RequestId, ServerAddresses, StreamId, TlsFailure,
+    CallId, Effect, Input, Lookup, LookupFailure, RequestId, ServerAddresses, StreamId, TlsFailure,
 };
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::datagram::{self, Datagram};
@@ -17,6 +18,18 @@ pub const TLS_PATIENCE: Duration = Duration::from_secs(10);
 pub const DNS_PATIENCE: Duration = Duration::from_secs(15);
 /// How long an attempt to connect takes that nobody answers.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The certificate that a host of this name holds: the first label says what part it plays.
+pub fn certificate_of(host: &Fqdn) -> PeerCertificate {
+    let role = match host.host().trim_end_matches(|last: char| last.is_ascii_digit()) {
+        "as" => CertificateRole::AccountServer,
+        "dc" => CertificateRole::DirectionCoordinator,
+        "rs" => CertificateRole::RelayServer,
+        "ns" => CertificateRole::NotificationServer,
+        _ => CertificateRole::Node,
+    };
+    PeerCertificate { name: host.clone(), role, fingerprint: [7; 32] }
+}
 
 /// A TLS call that waits for its answer.
 pub(super) struct PendingTls {
@@ -161,7 +174,7 @@ impl Bench {
         }
         let place = &self.places[who];
         let from = SocketAddr::new(place.outside.map_or(place.addresses[0], |outside| outside.ip()), 50_000);
-        let certificate = mutual.then(|| PeerCertificate { name: who.clone(), fingerprint: [7; 32] });
+        let certificate = mutual.then(|| certificate_of(who));
         self.tls_frames.push(self.crossing(who, &server, &frame));
         // One round trip of handshake, then the request.
         let after = 3 * self.delay_between(who, &server);

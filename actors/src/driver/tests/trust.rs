@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use ntmobile_ports::tls::{Tls, TlsRequest};
-use ntmobile_proto::machine::{PeerCertificate, TlsFailure};
+use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
+use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::name::Fqdn;
 use std::collections::BTreeMap;
@@ -41,7 +42,11 @@ impl Tls for TrustedEnd {
         mutual: bool,
     ) -> BoxFuture<'static, Result<Bytes, TlsFailure>> {
         let (answer, answered) = oneshot::channel();
-        let certificate = mutual.then(|| PeerCertificate { name: self.name.clone(), fingerprint: [7; 32] });
+        let certificate = mutual.then(|| PeerCertificate {
+            name: self.name.clone(),
+            role: CertificateRole::DirectionCoordinator,
+            fingerprint: [7; 32],
+        });
         let request = TlsRequest { from: ([10, 0, 0, 1], 4433).into(), certificate, frame, answer };
         let reached = self.trust.0.lock().unwrap().get(&server).is_some_and(|end| end.send(request).is_ok());
         Box::pin(async move {

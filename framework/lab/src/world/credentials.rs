@@ -10,6 +10,7 @@ use ntmobile_ports::authenticator::Authenticator;
 use ntmobile_ports::certificate::Identity;
 use ntmobile_ports::compute::Inline;
 use ntmobile_ports::store::Store;
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_wire::entropy::draw;
 use ntmobile_wire::key::SecretText;
 use ntmobile_wire::name::NameError;
@@ -58,7 +59,9 @@ impl Credentials {
         for name in scenario.node.keys() {
             let full_name = account(scenario, name)?.node();
             let secret = match scenario.at_node(Kind::Auth, name) {
-                Some("public-key") => Secret::Certificate(internet.identity(full_name.as_str())?),
+                Some("public-key") => {
+                    Secret::Certificate(internet.identity(full_name.as_str(), CertificateRole::Node)?)
+                }
                 _ => {
                     let mut entropy = internet.world.entropy(&format!("{full_name} password"));
                     let drawn: [u8; 16] = draw(&mut entropy);

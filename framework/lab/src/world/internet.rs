@@ -12,6 +12,7 @@ use ntmobile_ports::net::{Net, NetError};
 use ntmobile_ports::quic::{TlsEndpoint, TlsOptions, TlsSetupError};
 use ntmobile_ports::store::Store;
 use ntmobile_ports::stores::{MemoryStore, OpenError, SledOptions, SledStore};
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::time::UnixTime;
 use ntmobile_sim::World;
 use ntmobile_sim::ports::host::SimHost;
@@ -141,16 +142,21 @@ impl Internet {
         Ok(dual)
     }
 
-    /// A certificate for this name.
-    pub(super) fn identity(&self, name: &str) -> Result<Identity, EquipmentError> {
+    /// A certificate with which its bearer plays this part under this name.
+    pub(super) fn identity(&self, name: &str, role: CertificateRole) -> Result<Identity, EquipmentError> {
         let mut serial = self.serial.borrow_mut();
         *serial += 1;
-        Ok(self.authority.issue(&Fqdn::parse(name)?, *serial, self.epoch, CERTIFICATE_LIFETIME)?)
+        Ok(self.authority.issue(&Fqdn::parse(name)?, role, *serial, self.epoch, CERTIFICATE_LIFETIME)?)
     }
 
     /// The TLS end of a server, on the port where everybody looks for it.
-    pub(super) fn server_tls(&self, name: &str, host: &Host) -> Result<Arc<TlsEndpoint>, EquipmentError> {
-        self.tls(name, host, TLS_PORT, Some(self.identity(name)?), true)
+    pub(super) fn server_tls(
+        &self,
+        name: &str,
+        role: CertificateRole,
+        host: &Host,
+    ) -> Result<Arc<TlsEndpoint>, EquipmentError> {
+        self.tls(name, host, TLS_PORT, Some(self.identity(name, role)?), true)
     }
 
     /// The TLS end of a node: it calls, and shows a certificate if it has one.

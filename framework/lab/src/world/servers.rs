@@ -13,6 +13,7 @@ use ntmobile_actors::driver::Handle;
 use ntmobile_actors::server::{NOTIFICATION_PORT, SIGNALLING_PORT, ServerParts, StartError, TLS_PORT};
 use ntmobile_actors::{account_server, notification_server, relay_server};
 use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::direction_coordinator::{DirectionCoordinatorConfig, OwnServer};
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
 use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
@@ -121,25 +122,26 @@ impl Servers {
     /// What every server is given.
     async fn parts(
         &self,
-        name: &str,
+        (name, role): (&str, CertificateRole),
         storage: &str,
     ) -> Result<(ServerParts, ntmobile_actors::host::Host), EquipmentError> {
         let host = self.internet.host(name)?;
-        let tls = self.internet.server_tls(name, &host)?;
+        let tls = self.internet.server_tls(name, role, &host)?;
         let store = self.internet.server_store(name, storage).await?;
         Ok((ServerParts { signalling_port: SIGNALLING_PORT, tls, store }, host))
     }
 
     async fn account_server(&self) -> Result<Handle<AccountServer>, ServerError> {
         let name = self.scenario.account_server_name();
-        let (parts, host) = self.parts(&name, self.scenario.at_account_server(Kind::Storage)).await?;
+        let (parts, host) =
+            self.parts((&name, CertificateRole::AccountServer), self.scenario.at_account_server(Kind::Storage)).await?;
         let authenticators = self.credentials.authenticators(&self.scenario, Arc::clone(&parts.store)).await?;
         let own = AccountServerParts { name: fqdn(&name)?, voucher_seed: self.voucher_seed.clone(), authenticators };
         Ok(account_server::start(AccountServerConfig::default(), own, parts, host).await?)
     }
 
     async fn coordinator(&self, name: &str, domain: &str) -> Result<CoordinatorEntity, ServerError> {
-        let (parts, host) = self.parts(name, self.storage(domain)).await?;
+        let (parts, host) = self.parts((name, CertificateRole::DirectionCoordinator), self.storage(domain)).await?;
         let account_server = fqdn(&self.scenario.account_server_name())?;
         let zone_name = fqdn(domain)?;
         let chosen = choices(&self.scenario, |kind| self.scenario.at_domain(kind, domain));
@@ -174,14 +176,14 @@ impl Servers {
     }
 
     async fn relay(&self, name: &str, domain: &str) -> Result<Handle<RelayServer>, ServerError> {
-        let (parts, host) = self.parts(name, self.storage(domain)).await?;
+        let (parts, host) = self.parts((name, CertificateRole::RelayServer), self.storage(domain)).await?;
         let mut config = RelayServerConfig::new(fqdn(name)?);
         config.coordinators = only_the_coordinator_of(domain)?;
         Ok(relay_server::start(config, parts, host).await?)
     }
 
     async fn notification(&self, name: &str, domain: &str) -> Result<Handle<NotificationServer>, ServerError> {
-        let (parts, host) = self.parts(name, self.storage(domain)).await?;
+        let (parts, host) = self.parts((name, CertificateRole::NotificationServer), self.storage(domain)).await?;
         let mut config = NotificationServerConfig::new(fqdn(name)?);
         config.coordinators = only_the_coordinator_of(domain)?;
         Ok(notification_server::start(config, NOTIFICATION_PORT, parts, host).await?)

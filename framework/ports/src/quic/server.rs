@@ -4,7 +4,7 @@ use super::{TlsOptions, within};
 use crate::certificate::peer_certificate;
 use crate::clock::Clock;
 use crate::tls::TlsRequest;
-use ntmobile_proto::machine::PeerCertificate;
+use ntmobile_proto::certificate::PeerCertificate;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// What a stream is reset with that gets no answer.
 const NO_ANSWER: u32 = 1;
-/// What a connection is closed with whose certificate names nobody.
-const NO_NAME: u32 = 2;
+/// What a connection is closed with whose certificate names nobody, or no role.
+const NO_BEARER: u32 = 2;
 /// What a connection is closed with that asks nothing.
 const IDLE: u32 = 3;
 
@@ -51,7 +51,7 @@ impl Server {
         let Some(Ok(connection)) = handshake.await else { return };
         let certificate = match certificate(&connection) {
             Ok(certificate) => certificate,
-            Err(()) => return connection.close(NO_NAME.into(), b"the certificate names no host"),
+            Err(()) => return connection.close(NO_BEARER.into(), b"the certificate names no host or no role"),
         };
         loop {
             let stream = match within(&*self.clock, self.options.idle_timeout, connection.accept_bi()).await {
