@@ -17,6 +17,17 @@ pub enum NetError {
     /// No free port is left.
     #[error("no free port is left")]
     NoPort,
+    /// The port is one of those that not everybody may open.
+    #[error(
+        "port {0} needs privilege; run as root, give the program CAP_NET_BIND_SERVICE, or choose a port from 1024 on"
+    )]
+    PrivilegedPort(u16),
+    /// What was asked for is the administrator's to do.
+    #[error("{0} needs privilege; run as root or give the program CAP_NET_ADMIN")]
+    NeedsNetAdmin(&'static str),
+    /// The address to listen on is not one of the host's.
+    #[error("{0} is not an address of this host; listen on one that is, or on all")]
+    NotOurAddress(IpAddr),
     /// The destination cannot be reached from here.
     #[error("{0} cannot be reached from here")]
     Unreachable(SocketAddr),
