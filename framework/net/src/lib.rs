@@ -1,1 +1,27 @@
-//! The ports of an entity on the operating system.
+//! The ports of an entity on the operating system: what `ntmobile_ports` asks for, on Linux.
+//!
+//! | port | here | how |
+//! | --- | --- | --- |
+//! | `net::Net` | [`net::OsNet`] | sockets of both families, addresses and their changes by netlink |
+//! | `net::UdpPort` | [`udp::OsUdpPort`] | `recvmmsg` with GRO, `sendmsg` with GSO, the asked address answers |
+//! | `clock::Clock` | [`clock::OsClock`] | `CLOCK_BOOTTIME`, which counts while the host is suspended |
+//! | `compute::Compute` | [`compute::WorkerPool`] | as many threads as there are processors |
+//! | `wire::entropy::Entropy` | [`entropy::SystemEntropy`] | the operating system's generator |
+//! | DNS root servers | [`roots::root_hints`] | the thirteen that IANA publishes |
+//!
+//! TLS legs need no port of their own: `ntmobile_ports::quic::TlsEndpoint` runs on [`udp::OsUdpPort`] and
+//! [`clock::OsClock`] with `CryptoChoice::System`.
+//!
+//! **Invariant:** this is the one crate that says `unsafe`, and each block says why it is sound. Nothing here knows the
+//! protocol.
+
+pub mod addresses;
+pub mod clock;
+pub mod compute;
+pub mod entropy;
+pub mod net;
+mod netlink;
+pub mod roots;
+mod socket;
+pub mod tcp;
+pub mod udp;
