@@ -8,6 +8,7 @@ use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Net, NetError};
 use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
 use ntmobile_ports::tls::TlsRequest;
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::name::Fqdn;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+const DC: (&str, CertificateRole) = ("dc.example", CertificateRole::DirectionCoordinator);
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn host() -> OsNet {
@@ -76,9 +78,9 @@ async fn no_change_is_told_when_there_is_none() {
     assert!(quiet.is_err(), "nothing has changed");
 }
 
-fn endpoint(net: &OsNet, trust: &NetworkAuthority, named: Option<&str>) -> (Arc<TlsEndpoint>, u16) {
+fn endpoint(net: &OsNet, trust: &NetworkAuthority, bearer: Option<(&str, CertificateRole)>) -> (Arc<TlsEndpoint>, u16) {
     let clock = Arc::new(OsClock);
-    let identity = named.map(|own| trust.issue(&name(own), 1, clock.wall(), DAY).unwrap());
+    let identity = bearer.map(|(own, role)| trust.issue(&name(own), role, 1, clock.wall(), DAY).unwrap());
     let udp = net.bind_udp(0).unwrap();
     let port = udp.port();
     let end =
@@ -104,8 +106,8 @@ async fn answer_all(end: Arc<TlsEndpoint>) {
 async fn tls_legs_run_on_real_sockets_real_time_and_real_chance() {
     let net = host();
     let authority = NetworkAuthority::from_seed([7; 32], OsClock.wall()).unwrap();
-    let (server, port) = endpoint(&net, &authority, Some("dc.example"));
-    let (client, _) = endpoint(&net, &authority, Some("alice.example"));
+    let (server, port) = endpoint(&net, &authority, Some(DC));
+    let (client, _) = endpoint(&net, &authority, Some(("alice.example", CertificateRole::Node)));
     tokio::spawn(answer_all(server));
     let long = Bytes::from(vec![b'x'; 40_000]);
     for addresses in at(port) {
@@ -124,7 +126,7 @@ async fn tls_legs_run_on_real_sockets_real_time_and_real_chance() {
 async fn tls_refuses_another_name_and_another_authority() {
     let net = host();
     let authority = NetworkAuthority::from_seed([7; 32], OsClock.wall()).unwrap();
-    let (server, port) = endpoint(&net, &authority, Some("dc.example"));
+    let (server, port) = endpoint(&net, &authority, Some(DC));
     tokio::spawn(answer_all(server));
     let (client, _) = endpoint(&net, &authority, None);
     let foreign = NetworkAuthority::from_seed([8; 32], OsClock.wall()).unwrap();
