@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{
     Instrument, InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality,
@@ -61,6 +61,20 @@ impl EntityMeter {
             histogram.record(value, &[]);
         }
         Ok(())
+    }
+
+    /// Every counter and how far it is.
+    pub(crate) fn counts(&self) -> Result<Vec<(String, u64)>, RecordError> {
+        let mut collected = ResourceMetrics::default();
+        self.reader.collect(&mut collected).map_err(|error| RecordError::Metrics(error.to_string()))?;
+        let metrics = collected.scope_metrics().flat_map(|scope| scope.metrics());
+        let counts = metrics.filter_map(|metric| match metric.data() {
+            AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+                Some((metric.name().to_owned(), sum.data_points().map(|point| point.value()).sum()))
+            }
+            _ => None,
+        });
+        Ok(counts.collect())
     }
 
     /// Everything counted so far as one request, in order of names, cumulative since the origin and as of `at`.

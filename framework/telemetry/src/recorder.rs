@@ -3,6 +3,7 @@
 use crate::lines::LinesWriter;
 use crate::meter::EntityMeter;
 use crate::processor::{EntityProcessor, Shared};
+use crate::prometheus;
 use crate::span_data::{scope, span_data};
 use crate::timeline::Timeline;
 use ntmobile_proto::time::Instant;
@@ -62,7 +63,15 @@ pub struct Recorder {
     shared: Arc<Shared>,
     entities: Arc<Mutex<BTreeMap<String, Entity>>>,
     scope: Arc<InstrumentationScope>,
-    is_silent: bool,
+    detail: Detail,
+}
+
+/// What is recorded at all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Nothing,
+    Counts,
+    Everything,
 }
 
 struct Entity {
@@ -77,13 +86,19 @@ impl Recorder {
             shared: Arc::new(Shared::new(timeline, LinesWriter::new(Box::new(out)))),
             entities: Arc::default(),
             scope: Arc::new(scope()),
-            is_silent: false,
+            detail: Detail::Everything,
         }
     }
 
     /// Records nothing, at next to no cost: for runs of which only the results are wanted.
     pub fn silent(timeline: Timeline) -> Self {
-        Self { is_silent: true, ..Self::new(timeline, io::sink()) }
+        Self { detail: Detail::Nothing, ..Self::new(timeline, io::sink()) }
+    }
+
+    /// Keeps counters and values, to be asked for by [`Recorder::prometheus`], and no spans: for hosts whose traces nobody
+    /// collects.
+    pub fn counting(timeline: Timeline) -> Self {
+        Self { detail: Detail::Counts, ..Self::new(timeline, io::sink()) }
     }
 
     /// Records into a new file, over an old one of that name.
@@ -99,7 +114,7 @@ impl Recorder {
 
     /// A finished span of `entity`.
     pub fn record(&self, entity: &str, span: Span) {
-        if self.is_silent {
+        if self.detail != Detail::Everything {
             return;
         }
         // The processor is cloned out, so that two locks are never held at once.
@@ -109,7 +124,7 @@ impl Recorder {
 
     /// `by` more of what `counter` counts.
     pub fn count(&self, entity: &str, counter: &'static str, by: u64) {
-        if self.is_silent {
+        if self.detail == Detail::Nothing {
             return;
         }
         let counted = self.with_entity(entity, |entity| entity.meter.count(counter, by));
@@ -118,7 +133,7 @@ impl Recorder {
 
     /// One more observation of the distribution that `name` names; `unit` in UCUM's notation, such as `ms`.
     pub fn value(&self, entity: &str, name: &'static str, unit: &'static str, value: f64) {
-        if self.is_silent {
+        if self.detail == Detail::Nothing {
             return;
         }
         let taken = self.with_entity(entity, |entity| entity.meter.value(name, unit, value));
@@ -135,6 +150,27 @@ impl Recorder {
                 Err(error) => self.shared.refuse(error),
             }
         }
+    }
+
+    /// All counters and distributions as they are now, in Prometheus's text format.
+    pub fn prometheus(&self) -> Result<String, RecordError> {
+        let entities = self.lock();
+        let collected: Result<Vec<_>, _> = entities
+            .iter()
+            .map(|(name, entity)| Ok((name.as_str(), entity.meter.collect(&self.shared.timeline, Instant::ORIGIN)?)))
+            .collect();
+        Ok(prometheus::text(&collected?))
+    }
+
+    /// All counters as they are now, by entity and name.
+    pub fn counts(&self) -> Result<BTreeMap<(String, String), u64>, RecordError> {
+        let mut counts = BTreeMap::new();
+        for (name, entity) in self.lock().iter() {
+            for (counter, count) in entity.meter.counts()? {
+                counts.insert((name.clone(), counter), count);
+            }
+        }
+        Ok(counts)
     }
 
     /// Collects for the last time, writes everything out, and tells whether all of it was recorded.

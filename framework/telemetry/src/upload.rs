@@ -118,22 +118,16 @@ impl Collector {
         let file_error = |source| UploadError::File { path: path.to_owned(), source };
         let file = BufReader::new(File::open(path).map_err(file_error)?);
         let deadline = Instant::now() + self.timeout;
-        let agent = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0).build(),
-        );
+        let agent = agent();
         let mut uploaded = Uploaded::default();
         for (line, body) in (1..).zip(file.lines()) {
             let body = body.map_err(file_error)?;
-            let (signal, sent) = if body.starts_with(r#"{"resourceSpans""#) {
-                ("traces", &mut uploaded.traces)
-            } else if body.starts_with(r#"{"resourceMetrics""#) {
-                ("metrics", &mut uploaded.metrics)
-            } else if body.trim().is_empty() {
+            if body.trim().is_empty() {
                 continue;
-            } else {
-                return Err(UploadError::NotARequest { line });
-            };
+            }
+            let signal = signal_of(&body).ok_or(UploadError::NotARequest { line })?;
             Post { agent: &agent, url: format!("{}/v1/{signal}", self.url), line, body: &body, deadline }.send()?;
+            let sent = if signal == "traces" { &mut uploaded.traces } else { &mut uploaded.metrics };
             *sent += 1;
         }
         Ok(uploaded)
@@ -142,6 +136,45 @@ impl Collector {
     /// Sends a recorded file on a thread of its own; join it to learn what came of it.
     pub fn upload_in_background(self, path: PathBuf) -> JoinHandle<Result<Uploaded, UploadError>> {
         std::thread::spawn(move || self.upload(&path))
+    }
+}
+
+/// Sends one recorded line after the other, over connections that are kept.
+pub(crate) struct Courier {
+    collector: Collector,
+    agent: ureq::Agent,
+    sent: u64,
+}
+
+impl Courier {
+    pub(crate) fn new(collector: Collector) -> Self {
+        Self { collector, agent: agent(), sent: 0 }
+    }
+
+    /// Sends a line; the collector's time counts for each anew.
+    pub(crate) fn send(&mut self, body: &str) -> Result<(), UploadError> {
+        self.sent += 1;
+        let signal = signal_of(body).ok_or(UploadError::NotARequest { line: self.sent })?;
+        let url = format!("{}/v1/{signal}", self.collector.url);
+        let deadline = Instant::now() + self.collector.timeout;
+        Post { agent: &self.agent, url, line: self.sent, body, deadline }.send()
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::new_with_config(
+        ureq::Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0).build(),
+    )
+}
+
+/// Which of a collector's paths takes this line.
+fn signal_of(body: &str) -> Option<&'static str> {
+    if body.starts_with(r#"{"resourceSpans""#) {
+        Some("traces")
+    } else if body.starts_with(r#"{"resourceMetrics""#) {
+        Some("metrics")
+    } else {
+        None
     }
 }
 
