@@ -103,6 +103,11 @@ impl AccountBook {
         self.accounts().get(account).cloned()
     }
 
+    /// Every account, in the order of their names.
+    pub fn entries(&self) -> Vec<(Account, Entry)> {
+        self.accounts().iter().map(|(account, entry)| (account.clone(), entry.clone())).collect()
+    }
+
     fn accounts(&self) -> MutexGuard<'_, BTreeMap<Account, Entry>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,6 +201,7 @@ mod tests {
             assert_eq!(book.entry(&account("ALICE@u1.example")), Some(alice.clone()));
             assert_eq!(book.entry(&bob.0), Some(bob.1.clone()));
             assert_eq!(book.entry(&carol.0), None);
+            assert_eq!(book.entries(), [(account("alice@u1.example"), alice.clone()), bob.clone()]);
         }
     }
 

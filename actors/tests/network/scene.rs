@@ -313,7 +313,7 @@ impl Scene {
             });
         }
         let account_server = self.sim_host(AS).addresses();
-        let zone = direction_coordinator::zone(&config, SIGNALLING_PORT, TLS_PORT, &host);
+        let zone = direction_coordinator::zone(&config, (SIGNALLING_PORT, TLS_PORT), host.net().addresses());
         let zone = zone.with_account_server(&name(AS), &account_server, TLS_PORT);
         direction_coordinator::start(config, zone, parts, Box::new(|_| {}), host).await.unwrap()
     }

@@ -1,6 +1,6 @@
 //! Where things are: real legs and virtual addresses.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// The permanent addresses that applications talk to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,12 +31,24 @@ impl Leg {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DualStack {
     /// Its IPv4 address and port.
-    pub v4: Option<std::net::SocketAddrV4>,
+    pub v4: Option<SocketAddrV4>,
     /// Its IPv6 address and port.
-    pub v6: Option<std::net::SocketAddrV6>,
+    pub v6: Option<SocketAddrV6>,
 }
 
 impl DualStack {
+    /// The first address of each family, with this port.
+    pub fn of(addresses: &[IpAddr], port: u16) -> Self {
+        let mut dual = Self::default();
+        for address in addresses {
+            match *address {
+                IpAddr::V4(address) => dual.v4 = dual.v4.or(Some(SocketAddrV4::new(address, port))),
+                IpAddr::V6(address) => dual.v6 = dual.v6.or(Some(SocketAddrV6::new(address, port, 0, 0))),
+            }
+        }
+        dual
+    }
+
     /// The address of the same family as `local`, if there is one.
     pub fn matching(&self, local: SocketAddr) -> Option<SocketAddr> {
         match local {

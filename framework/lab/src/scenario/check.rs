@@ -1,14 +1,13 @@
 //! What a scenario must satisfy beyond its form: names that lead somewhere, plugins that exist, choices that go together.
 
 use super::Scenario;
-use super::decode::join;
 use super::event::{Action, TrafficKind};
-use super::load::place_of_path;
 use super::network::{Family, Network};
 use super::plugin::Kind;
 use super::problem::{Problem, ScenarioError};
 use super::units::TimeSpan;
-use config::Value;
+use ntmobile_settings::units::parse_prefix;
+use ntmobile_settings::{Merged, join};
 use ntmobile_wire::name::Fqdn;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,7 +19,7 @@ impl Scenario {
     }
 
     /// The same, with the values that the scenario was read from, to say where they are written.
-    pub(super) fn check_at(&self, source: Option<&Value>) -> Result<(), ScenarioError> {
+    pub(super) fn check_at(&self, source: Option<&Merged>) -> Result<(), ScenarioError> {
         let mut check = Check { scenario: self, source, problems: Vec::new() };
         check.world();
         check.plugins();
@@ -35,13 +34,13 @@ impl Scenario {
 
 struct Check<'s> {
     scenario: &'s Scenario,
-    source: Option<&'s Value>,
+    source: Option<&'s Merged>,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
     fn report(&mut self, path: &[&str], problem: Problem) {
-        let place = self.source.map(|source| place_of_path(source, path));
+        let place = self.source.map(|source| source.place_of(path));
         self.problems.push(problem.at(place));
     }
 
@@ -307,10 +306,4 @@ impl Check<'_> {
 
 fn keys<V>(map: &std::collections::BTreeMap<String, V>) -> Vec<&str> {
     map.keys().map(String::as_str).collect()
-}
-
-/// Parses `address/length`.
-pub(crate) fn parse_prefix<A: std::str::FromStr>(text: &str) -> Option<(A, u8)> {
-    let (address, length) = text.split_once('/')?;
-    Some((address.parse().ok()?, length.parse().ok()?))
 }

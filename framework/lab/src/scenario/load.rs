@@ -1,74 +1,38 @@
 //! Reading a scenario: a TOML file, and over it the environment and the command line.
-//!
-//! Layers are merged by the `config` crate; each value keeps the place it was written in, so that an error three layers deep
-//! still names a line or an option.
 
 use super::Scenario;
-use super::decode::{Layered, join};
-use super::problem::{Problem, ScenarioError};
-use config::{Config, ConfigError, Map, Source, Value, ValueKind};
-use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use super::plugin::Kind;
+use super::problem::ScenarioError;
+use ntmobile_settings as settings;
 
 /// The layers of a scenario, the lowest first.
 #[derive(Clone, Debug)]
-pub struct Layers {
-    layers: Vec<Layer>,
-}
+pub struct Layers(settings::Layers);
 
 impl Layers {
     /// The scenario's own text. `name` is what errors call it.
     pub fn new(name: &str, text: &str) -> Result<Self, ScenarioError> {
-        Ok(Self { layers: vec![Layer::parse(name, text, true)?] })
+        settings::Layers::new(name, text).map(Self)
     }
 
-    /// Values from environment variables such as `NTM_WORLD__SEED=8`: two underscores stand for a dot, one for a hyphen.
-    /// Variables without two underscores are left alone.
-    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ScenarioError> {
-        let mut variables: Vec<_> = variables.into_iter().collect();
-        variables.sort();
-        for (name, value) in variables {
-            let Some(key) = name.strip_prefix("NTM_").filter(|key| key.contains("__")) else { continue };
-            let key = key.to_lowercase().replace("__", ".").replace('_', "-");
-            self.layers.push(Layer::assignment(&name, &key, &value)?);
-        }
-        Ok(self)
+    /// Values from environment variables such as `NTM_WORLD__SEED=8`.
+    pub fn environment(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ScenarioError> {
+        self.0.environment(variables).map(Self)
     }
 
     /// One value from `key=value`, as `--set` takes it: `world.seed=8`, `node.alice.network=lte`,
     /// `domain.u1.example.relays=2`. The value is TOML, or else text.
-    pub fn set(mut self, assignment: &str) -> Result<Self, ScenarioError> {
-        let Some((key, value)) = assignment.split_once('=') else {
-            return Err(Problem::new(format!("{assignment:?} is not of the form key=value"))
-                .at(Some("--set".into()))
-                .into());
-        };
-        let key = self.quote_domain(key.trim());
-        self.layers.push(Layer::assignment(&format!("--set {assignment}"), &key, value.trim())?);
-        Ok(self)
-    }
-
-    /// A domain's name has dots in it: quotes it for whoever did not.
-    fn quote_domain(&self, key: &str) -> String {
-        let Some(rest) = key.strip_prefix("domain.") else { return key.to_owned() };
-        let domains = self.layers.iter().filter_map(|layer| match &layer.values.get("domain")?.kind {
-            ValueKind::Table(table) => Some(table.keys()),
-            _ => None,
-        });
-        let named =
-            domains.flatten().find(|domain| rest.strip_prefix(domain.as_str()).is_some_and(|r| r.starts_with('.')));
-        match named {
-            Some(domain) => format!("domain.{domain:?}{}", &rest[domain.len()..]),
-            None => key.to_owned(),
-        }
+    pub fn set(self, assignment: &str) -> Result<Self, ScenarioError> {
+        self.0.set(assignment).map(Self)
     }
 
     /// Merges the layers, decodes and checks.
     pub fn read(self) -> Result<Scenario, ScenarioError> {
-        let merged = self.layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
-        let merged = merged.build().map_err(|error| Problem::new(error.to_string()))?.cache;
-        let scenario = Scenario::deserialize(Layered(&merged)).map_err(|fault| fault.into_problem())?;
+        let merged = self.0.merge()?;
+        let scenario: Scenario = merged.decode(|key| {
+            let is_plugin = Kind::ALL.into_iter().any(|kind| kind.key() == key);
+            is_plugin.then_some("It is not chosen here: choose it in [plugins] or at a domain")
+        })?;
         scenario.check_at(Some(&merged))?;
         Ok(scenario)
     }
@@ -79,100 +43,4 @@ impl Scenario {
     pub fn from_toml(name: &str, text: &str) -> Result<Self, ScenarioError> {
         Layers::new(name, text)?.read()
     }
-}
-
-/// One layer, parsed.
-#[derive(Clone, Debug)]
-struct Layer {
-    values: Map<String, Value>,
-}
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.values.clone())
-    }
-}
-
-impl Layer {
-    fn parse(name: &str, text: &str, with_lines: bool) -> Result<Self, ScenarioError> {
-        let places = Places { name, text: with_lines.then_some(text) };
-        let table = DeTable::parse(text).map_err(|error| {
-            let place = places.at(error.span().unwrap_or_default().start);
-            Problem::new(error.message()).at(Some(place))
-        })?;
-        Ok(Self { values: places.table(table.get_ref()) })
-    }
-
-    /// A single value. What is no TOML value is text: nobody wants to write quotes within quotes in a shell.
-    fn assignment(name: &str, key: &str, value: &str) -> Result<Self, ScenarioError> {
-        let quoted = toml::Value::from(value).to_string();
-        Self::parse(name, &format!("{key} = {value}"), false)
-            .or_else(|_| Self::parse(name, &format!("{key} = {quoted}"), false))
-    }
-}
-
-/// Turns positions in a text into places.
-struct Places<'t> {
-    name: &'t str,
-    /// The text, if lines in it mean something to whoever wrote it.
-    text: Option<&'t str>,
-}
-
-impl Places<'_> {
-    fn at(&self, position: usize) -> String {
-        match self.text {
-            Some(text) => {
-                let before = &text.as_bytes()[..position.min(text.len())];
-                format!("{}:{}", self.name, before.iter().filter(|byte| **byte == b'\n').count() + 1)
-            }
-            None => self.name.to_owned(),
-        }
-    }
-
-    fn table(&self, table: &DeTable<'_>) -> Map<String, Value> {
-        table.iter().map(|(key, value)| (key.get_ref().to_string(), self.value(value))).collect()
-    }
-
-    fn value(&self, value: &Spanned<DeValue<'_>>) -> Value {
-        let kind = match value.get_ref() {
-            DeValue::String(text) => ValueKind::String(text.to_string()),
-            DeValue::Boolean(flag) => ValueKind::Boolean(*flag),
-            // Numbers that do not fit stay text, and are refused where a number is expected.
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => ValueKind::I64(number),
-                Err(_) => ValueKind::String(number.as_str().to_owned()),
-            },
-            DeValue::Float(number) => match number.as_str().parse() {
-                Ok(number) => ValueKind::Float(number),
-                Err(_) => ValueKind::String(number.as_str().to_owned()),
-            },
-            DeValue::Datetime(time) => ValueKind::String(time.to_string()),
-            DeValue::Array(items) => ValueKind::Array(items.iter().map(|item| self.value(item)).collect()),
-            DeValue::Table(table) => ValueKind::Table(self.table(table)),
-        };
-        Value::new(Some(&self.at(value.span().start)), kind)
-    }
-}
-
-/// Finds where the value at `path` is written; the nearest that is written anywhere, going outwards.
-pub(super) fn place_of_path(root: &Value, path: &[&str]) -> String {
-    let mut value = root;
-    let mut place = None;
-    for key in path {
-        let next = match &value.kind {
-            ValueKind::Table(table) => table.get(*key),
-            ValueKind::Array(items) => {
-                key.trim_matches(['[', ']']).parse().ok().and_then(|index: usize| items.get(index))
-            }
-            _ => None,
-        };
-        let Some(next) = next else { break };
-        value = next;
-        place = super::decode::place_of(value).or(place);
-    }
-    place.unwrap_or_else(|| join(path))
 }

@@ -7,16 +7,20 @@
 pub mod builder;
 pub mod builtin;
 mod check;
-mod decode;
 pub mod entity;
 pub mod event;
 pub mod load;
 pub mod network;
 pub mod plugin;
-pub mod problem;
-pub mod units;
 
-pub(crate) use check::parse_prefix;
+pub use ntmobile_settings::units;
+
+/// What is wrong with a scenario, said so that it can be put right.
+pub mod problem {
+    pub use ntmobile_settings::problem::Problem;
+    /// A scenario that cannot be run, and everything that is wrong with it.
+    pub use ntmobile_settings::problem::SettingsError as ScenarioError;
+}
 
 use entity::{AccountServer, Domain, Node};
 use event::{Action, Event, Move, Traffic};

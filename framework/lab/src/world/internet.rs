@@ -22,7 +22,7 @@ use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::name::{Fqdn, NameError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,14 +132,7 @@ impl Internet {
 
     /// One address of each family of a host, with a port.
     pub(super) fn dual_stack(&self, name: &str, port: u16) -> Result<DualStack, EquipmentError> {
-        let mut dual = DualStack::default();
-        for address in self.addresses(name)? {
-            match address {
-                IpAddr::V4(address) => dual.v4 = dual.v4.or(Some(SocketAddrV4::new(address, port))),
-                IpAddr::V6(address) => dual.v6 = dual.v6.or(Some(SocketAddrV6::new(address, port, 0, 0))),
-            }
-        }
-        Ok(dual)
+        Ok(DualStack::of(&self.addresses(name)?, port))
     }
 
     /// A certificate with which its bearer plays this part under this name.

@@ -5,8 +5,8 @@ use super::credentials::{Credentials, CredentialsError};
 use super::internet::{EquipmentError, Internet};
 use super::nodes::choices;
 use crate::scenario::Scenario;
-use crate::scenario::parse_prefix;
 use crate::scenario::plugin::Kind;
+use crate::scenario::units::parse_prefix;
 use ntmobile_actors::account_server::AccountServerParts;
 use ntmobile_actors::direction_coordinator::{self, CoordinatorEntity};
 use ntmobile_actors::driver::Handle;
@@ -19,7 +19,6 @@ use ntmobile_proto::notification_server::{NotificationServer, NotificationServer
 use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
 use ntmobile_proto::shared_keys::Coordinators;
 use ntmobile_strategies::{Registry, UnknownStrategy};
-use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::key::Secret;
 use ntmobile_wire::name::Fqdn;
 use std::cell::RefCell;
@@ -146,7 +145,7 @@ impl Servers {
         let zone_name = fqdn(domain)?;
         let chosen = choices(&self.scenario, |kind| self.scenario.at_domain(kind, domain));
         let strategies = Registry::builtin().choose(&chosen)?;
-        let prefixes = (self.virtual_ipv4(domain), self.virtual_ipv6(domain));
+        let prefixes = (self.virtual_ipv4(&zone_name), self.virtual_ipv6(domain));
         let mut config =
             DirectionCoordinatorConfig::new(fqdn(name)?, zone_name, account_server.clone(), prefixes, strategies);
         for server in self.scenario.servers().iter().filter(|server| server.ends_with(&format!(".{domain}"))) {
@@ -158,11 +157,8 @@ impl Servers {
             }
         }
         let addresses = self.internet.addresses(account_server.as_str())?;
-        let zone = direction_coordinator::zone(&config, SIGNALLING_PORT, TLS_PORT, &host).with_account_server(
-            &account_server,
-            &addresses,
-            TLS_PORT,
-        );
+        let zone = direction_coordinator::zone(&config, (SIGNALLING_PORT, TLS_PORT), host.net().addresses())
+            .with_account_server(&account_server, &addresses, TLS_PORT);
         Ok(direction_coordinator::start(config, zone, parts, Box::new(|_event| {}), host).await?)
     }
 
@@ -194,17 +190,9 @@ impl Servers {
     }
 
     /// The domain's virtual IPv4 prefix: as the scenario says, or the /20 of 100.64.0.0/10 that its name hashes to.
-    fn virtual_ipv4(&self, domain: &str) -> (Ipv4Addr, u8) {
-        let chosen = self.scenario.domain.get(domain).and_then(|table| table.virtual_ipv4.as_deref());
-        chosen.and_then(parse_prefix).unwrap_or_else(|| {
-            let mut hash: u32 = 0x811c_9dc5;
-            for byte in domain.bytes() {
-                hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-            }
-            // There are 1,024 of them.
-            let number = (hash >> 16 ^ hash) & 0x3ff;
-            (Ipv4Addr::from_bits(Ipv4Addr::new(100, 64, 0, 0).to_bits() | number << 12), 20)
-        })
+    fn virtual_ipv4(&self, domain: &Fqdn) -> (Ipv4Addr, u8) {
+        let chosen = self.scenario.domain.get(domain.as_str()).and_then(|table| table.virtual_ipv4.as_deref());
+        chosen.and_then(parse_prefix).unwrap_or_else(|| direction_coordinator::default_virtual_ipv4(domain))
     }
 
     /// The domain's virtual IPv6 /64: as the scenario says, or the one of RFC 4193 that was drawn for it.
@@ -218,10 +206,7 @@ impl Servers {
 /// A /64 of a random /48 for each domain (RFC 4193).
 fn draw_prefixes(scenario: &Scenario, internet: &Internet) -> BTreeMap<String, Ipv6Addr> {
     let prefix = |domain: &String| {
-        let mut octets = [0; 16];
-        internet.world.entropy(&format!("{domain} virtual prefix")).fill(&mut octets[1..6]);
-        octets[0] = 0xfd;
-        Ipv6Addr::from(octets)
+        direction_coordinator::draw_virtual_ipv6(&mut internet.world.entropy(&format!("{domain} virtual prefix")))
     };
     scenario.domain.keys().map(|domain| (domain.clone(), prefix(domain))).collect()
 }

@@ -100,6 +100,13 @@ impl TimeSpan {
     }
 }
 
+impl From<Duration> for TimeSpan {
+    /// The longest that can be told, if it would be longer.
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 /// So many milliseconds.
 pub const fn ms(n: u64) -> TimeSpan {
     TimeSpan(n * 1_000_000)
@@ -124,7 +131,7 @@ impl fmt::Display for TimeSpan {
 impl FromStr for TimeSpan {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        scaled(text, &TIME_UNITS, &[("µs", 1_000)])
+        scaled(text, &TIME_UNITS, &[("µs", 1_000), ("d", 86_400_000_000_000)])
             .map(Self)
             .ok_or_else(|| QuantityError { text: text.into(), wanted: TIME })
     }
@@ -231,6 +238,12 @@ impl FromStr for Percent {
 
 text_serde!(Percent, PERCENT);
 
+/// Parses `address/length`.
+pub fn parse_prefix<A: FromStr>(text: &str) -> Option<(A, u8)> {
+    let (address, length) = text.split_once('/')?;
+    Some((address.parse().ok()?, length.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +253,7 @@ mod tests {
         assert_eq!("60 s".parse(), Ok(secs(60)));
         assert_eq!("8ms".parse(), Ok(ms(8)));
         assert_eq!("1.5 h".parse(), Ok(secs(5_400)));
+        assert_eq!("30 d".parse(), Ok(secs(30 * 86_400)));
         assert_eq!("100 Mbit/s".parse(), Ok(mbit_per_s(100)));
         assert_eq!("64 KiB".parse(), Ok(Size(65_536)));
         assert_eq!("0.1 %".parse(), Ok(Percent(1_000)));

@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, said so that it can be put right: what, where it is written, and what was probably meant.
+//! What is wrong with settings, said so that it can be put right: what, where it is written, and what was probably meant.
 
 use std::fmt;
 use thiserror::Error;
@@ -15,28 +15,24 @@ pub struct Problem {
 
 impl Problem {
     /// Something is wrong, at no known place.
-    pub(super) fn new(what: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), place: None, nearest: Vec::new(), known: Vec::new(), hint: None }
     }
 
     /// A name that is not among those known, with the nearest of them.
-    pub(super) fn unknown<S: AsRef<str>>(
-        what: impl Into<String>,
-        name: &str,
-        known: impl IntoIterator<Item = S>,
-    ) -> Self {
+    pub fn unknown<S: AsRef<str>>(what: impl Into<String>, name: &str, known: impl IntoIterator<Item = S>) -> Self {
         let known: Vec<String> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
         Self { nearest: nearest(name, &known), known, ..Self::new(what) }
     }
 
     /// Where it is written.
-    pub(super) fn at(mut self, place: Option<String>) -> Self {
+    pub fn at(mut self, place: Option<String>) -> Self {
         self.place = self.place.or(place);
         self
     }
 
     /// What to do about it.
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -83,21 +79,21 @@ fn nearest(name: &str, known: &[String]) -> Vec<String> {
     close.into_iter().filter(|(distance, _)| Some(*distance) == best).take(2).map(|(_, name)| name.clone()).collect()
 }
 
-/// A scenario that cannot be run, and everything that is wrong with it.
+/// Settings that cannot be used, and everything that is wrong with them.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", self.lines())]
-pub struct ScenarioError {
+pub struct SettingsError {
     problems: Vec<Problem>,
 }
 
-impl ScenarioError {
+impl SettingsError {
     /// Everything that is wrong, in the order in which it was found; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
     /// `Err` if anything is wrong.
-    pub(super) fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
+    pub fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
@@ -106,7 +102,7 @@ impl ScenarioError {
     }
 }
 
-impl From<Problem> for ScenarioError {
+impl From<Problem> for SettingsError {
     fn from(problem: Problem) -> Self {
         Self { problems: vec![problem] }
     }

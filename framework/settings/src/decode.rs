@@ -1,10 +1,9 @@
-//! From layered values to the scenario's types, with errors that know where they are and what was expected.
+//! From layered values to the types of whoever reads them, with errors that know where they are and what was expected.
 //!
 //! A serde data format over [`config::Value`], since the formats at hand turn "unknown field" into a sentence and lose the
 //! list of known ones; here it stays data, and every value's origin (`file:line`) goes with it.
 
-use super::plugin::Kind;
-use super::problem::Problem;
+use crate::problem::Problem;
 use config::{Value, ValueKind};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -15,7 +14,7 @@ use std::fmt;
 
 /// Why decoding failed, and where: collected from the inside out.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     what: What,
     /// Keys from the outermost in, collected in reverse.
     path: Vec<String>,
@@ -47,16 +46,16 @@ impl Fault {
         self
     }
 
-    /// Everything about it, for people.
-    pub(super) fn into_problem(self) -> Problem {
+    /// Everything about it, for people; `hint` may have a word on an unknown key.
+    pub(crate) fn into_problem(self, hint: impl Fn(&str) -> Option<&'static str>) -> Problem {
         let path: Vec<&str> = self.path.iter().rev().map(String::as_str).collect();
         let path = join(&path);
         let within = if path.is_empty() { String::new() } else { format!(" in {path}") };
         let problem = match self.what {
             What::UnknownKey { key, known } => {
                 let problem = Problem::unknown(format!("unknown key {key:?}{within}"), &key, known);
-                match Kind::ALL.into_iter().find(|kind| kind.key() == key) {
-                    Some(_) => problem.hint("It is not chosen here: choose it in [plugins] or at a domain"),
+                match hint(&key) {
+                    Some(hint) => problem.hint(hint),
                     None => problem,
                 }
             }
@@ -72,7 +71,7 @@ impl Fault {
 }
 
 /// A path as it is written in TOML; numbers are positions in an array.
-pub(super) fn join(path: &[&str]) -> String {
+pub fn join(path: &[&str]) -> String {
     let mut text = String::new();
     for key in path {
         let bare = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -89,7 +88,7 @@ pub(super) fn join(path: &[&str]) -> String {
 }
 
 /// Where a value is written: a table's place is that of its first line.
-pub(super) fn place_of(value: &Value) -> Option<String> {
+pub(crate) fn place_of(value: &Value) -> Option<String> {
     let children: Box<dyn Iterator<Item = &Value>> = match (value.origin(), &value.kind) {
         (Some(origin), _) => return Some(origin.to_owned()),
         (None, ValueKind::Table(table)) => Box::new(table.values()),
@@ -138,7 +137,7 @@ impl Error for Fault {
 
 /// A value to be decoded.
 #[derive(Clone, Copy)]
-pub(super) struct Layered<'v>(pub(super) &'v Value);
+pub(crate) struct Layered<'v>(pub(crate) &'v Value);
 
 impl<'de> Deserializer<'de> for Layered<'_> {
     type Error = Fault;
