@@ -60,6 +60,9 @@ pub async fn start(
     subscriber: Box<dyn Subscriber<DirectionCoordinatorEvent>>,
     host: Host,
 ) -> Result<CoordinatorEntity, StartError> {
+    if config.name.parent().as_ref() != Some(&config.domain) {
+        return Err(StartError::NotInDomain { name: config.name, domain: config.domain });
+    }
     let signalling = host.net().bind_udp(parts.signalling_port).map_err(StartError::Signalling)?;
     let name_server = NameServer::start(config.name.as_str(), vec![zone], &host)?;
     let blueprint = Blueprint {

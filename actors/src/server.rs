@@ -5,6 +5,7 @@ use crate::supervise::End;
 use ntmobile_ports::net::NetError;
 use ntmobile_ports::store::Store;
 use ntmobile_ports::tls::Tls;
+use ntmobile_wire::name::Fqdn;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -33,6 +34,14 @@ pub struct ServerParts {
 /// Why an entity could not be started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StartError {
+    /// A DC's name is not one that its nodes and other DCs would believe.
+    #[error("a Direction Coordinator's name lies directly in its domain: {name} is no name in {domain}")]
+    NotInDomain {
+        /// The DC.
+        name: Fqdn,
+        /// Its domain.
+        domain: Fqdn,
+    },
     /// Its signalling port could not be opened.
     #[error("the signalling port could not be opened: {0}")]
     Signalling(#[source] NetError),

@@ -260,8 +260,8 @@ impl Bench {
         for effect in effects {
             match effect {
                 Effect::Transmit { to, bytes } => self.send(who, to, bytes),
-                Effect::TlsCall { call, server, addresses, frame, mutual } => {
-                    self.call(who, (call, server, addresses), frame, mutual);
+                Effect::TlsCall { call, server, role, addresses, frame, mutual } => {
+                    self.call(who, call, (server, role, addresses), frame, mutual);
                 }
                 Effect::TlsAnswer { request, frame } => self.answer_call(who, request, frame),
                 Effect::Resolve { call, lookup, .. } => self.look_up(who, call, &lookup),

@@ -88,19 +88,23 @@ fn directions_between(bench: &Bench, from: &str, to: &str) -> usize {
 
 #[test]
 fn a_coordinator_speaks_for_nodes_of_its_own_domain_only_and_directs_others_as_the_called_end_only() {
-    for (peer, end, reaches_bob) in [
-        ("mallory.u3.example", TunnelEnd::Cn, true),
-        (ALICE, TunnelEnd::Cn, false),
-        ("mallory.u3.example", TunnelEnd::Mn, false),
+    for (coordinator, peer, end, reaches_bob) in [
+        ("dc.u3.example", "mallory.u3.example", TunnelEnd::Cn, true),
+        ("dc.u3.example", ALICE, TunnelEnd::Cn, false),
+        ("dc.u3.example", "mallory.u3.example", TunnelEnd::Mn, false),
+        // A domain below another is another's, and so is the one above.
+        ("dc.sub.u1.example", ALICE, TunnelEnd::Cn, false),
+        ("dc.u1.example", "mallory.sub.u1.example", TunnelEnd::Cn, false),
+        ("dc.sub.u1.example", "mallory.sub.u1.example", TunnelEnd::Cn, true),
     ] {
         let mut bench = two_nodes(&Choices::default(), None);
         let (shared, session) = (key(0xBAD0), Session(0xBAD));
-        share_key(&mut bench, "dc.u2.example", "dc.u3.example", shared.clone(), session);
+        share_key(&mut bench, "dc.u2.example", coordinator, shared.clone(), session);
         let bytes = sealed(&shared, KeyKind::Dcdc, (Role::Requester, session), direction(BOB, peer, end));
         bench.inject("dc.u2.example", at("192.0.2.66"), bytes);
         bench.run_for(Duration::from_secs(1));
         let reached = directions_between(&bench, "dc.u2.example", BOB) > 0;
-        assert_eq!(reached, reaches_bob, "{peer} {end:?} {:?}", bench.counters);
+        assert_eq!(reached, reaches_bob, "{coordinator} {peer} {end:?} {:?}", bench.counters);
     }
 }
 

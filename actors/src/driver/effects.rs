@@ -11,6 +11,7 @@ use super::tls::{Call, Requests};
 use bytes::Bytes;
 use ntmobile_ports::authenticator::Authenticator;
 use ntmobile_ports::net::ByteStream;
+use ntmobile_ports::tls::ServerIdentity;
 use ntmobile_proto::machine::{CallId, Effect, Input, StreamId, Verdict};
 use ntmobile_wire::message::Credential;
 use ntmobile_wire::name::Account;
@@ -80,8 +81,8 @@ impl<M: Driven> Driver<M> {
                     door.outcome(Input::Resolved { call, result });
                 });
             }
-            Effect::TlsCall { call, server, addresses, frame, mutual } => {
-                let call = Call { id: call, server, addresses, frame, mutual };
+            Effect::TlsCall { call, server, role, addresses, frame, mutual } => {
+                let call = Call { id: call, server: ServerIdentity { name: server, role }, addresses, frame, mutual };
                 let clock = Arc::clone(self.host.clock());
                 call.make(self.blueprint.tls.as_ref(), clock, service.door.clone(), &mut service.tasks);
             }

@@ -5,10 +5,9 @@ use super::tasks::Tasks;
 use actix::Recipient;
 use bytes::Bytes;
 use ntmobile_ports::clock::Clock;
-use ntmobile_ports::tls::{Tls, TlsRequest};
+use ntmobile_ports::tls::{ServerIdentity, Tls, TlsRequest};
 use ntmobile_proto::machine::{CallId, Input, RequestId, TlsFailure};
 use ntmobile_wire::address::DualStack;
-use ntmobile_wire::name::Fqdn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +75,7 @@ impl Requests {
 /// What a machine asks a server.
 pub(super) struct Call {
     pub(super) id: CallId,
-    pub(super) server: Fqdn,
+    pub(super) server: ServerIdentity,
     pub(super) addresses: DualStack,
     pub(super) frame: Bytes,
     pub(super) mutual: bool,

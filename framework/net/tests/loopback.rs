@@ -7,7 +7,7 @@ use ntmobile_ports::certificate::NetworkAuthority;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Net, NetError};
 use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
-use ntmobile_ports::tls::TlsRequest;
+use ntmobile_ports::tls::{ServerIdentity, TlsRequest};
 use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
@@ -88,6 +88,10 @@ fn endpoint(net: &OsNet, trust: &NetworkAuthority, bearer: Option<(&str, Certifi
     (Arc::new(end.unwrap()), port)
 }
 
+fn dc(text: &str) -> ServerIdentity {
+    ServerIdentity { name: name(text), role: CertificateRole::DirectionCoordinator }
+}
+
 fn at(port: u16) -> [DualStack; 2] {
     [
         DualStack { v4: Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)), v6: None },
@@ -112,11 +116,11 @@ async fn tls_legs_run_on_real_sockets_real_time_and_real_chance() {
     let long = Bytes::from(vec![b'x'; 40_000]);
     for addresses in at(port) {
         let greeting = Bytes::from_static(b"hello");
-        let stranger = client.call(&name("dc.example"), addresses, greeting.clone(), false).await.unwrap();
+        let stranger = client.call(&dc("dc.example"), addresses, greeting.clone(), false).await.unwrap();
         assert_eq!(stranger, "to a stranger: hello");
-        let known = client.call(&name("dc.example"), addresses, greeting, true).await.unwrap();
+        let known = client.call(&dc("dc.example"), addresses, greeting, true).await.unwrap();
         assert_eq!(known, "to alice.example: hello");
-        let answer = client.call(&name("dc.example"), addresses, long.clone(), true).await.unwrap();
+        let answer = client.call(&dc("dc.example"), addresses, long.clone(), true).await.unwrap();
         assert_eq!(answer.len(), "to alice.example: ".len() + long.len());
         client.network_changed();
     }
@@ -132,7 +136,7 @@ async fn tls_refuses_another_name_and_another_authority() {
     let foreign = NetworkAuthority::from_seed([8; 32], OsClock.wall()).unwrap();
     let (stranger, _) = endpoint(&net, &foreign, None);
     let call = |end: Arc<TlsEndpoint>, server: &'static str| async move {
-        end.call(&name(server), at(port)[0], Bytes::from_static(b"hello"), false).await
+        end.call(&dc(server), at(port)[0], Bytes::from_static(b"hello"), false).await
     };
     assert_eq!(call(Arc::clone(&client), "as.example").await, Err(TlsFailure::Certificate));
     assert_eq!(call(stranger, "dc.example").await, Err(TlsFailure::Certificate));

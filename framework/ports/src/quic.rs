@@ -28,13 +28,12 @@ pub use setup::{CryptoChoice, TlsSetupError};
 use crate::certificate::Identity;
 use crate::clock::Clock;
 use crate::net::UdpPort;
-use crate::tls::{Tls, TlsRequest};
+use crate::tls::{ServerIdentity, Tls, TlsRequest};
 use bytes::Bytes;
 use client::Client;
 use futures::future::BoxFuture;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
-use ntmobile_wire::name::Fqdn;
 use rustls::RootCertStore;
 use std::fmt;
 use std::future::Future;
@@ -118,11 +117,11 @@ impl TlsEndpoint {
         Ok(Self { endpoint, client: Arc::new(client), requests: Mutex::new(requests) })
     }
 
-    /// Asks `server`, whose certificate must bear that name, and returns its answer. Shows the own certificate if
+    /// Asks `server`, whose certificate must say that it is that, and returns its answer. Shows the own certificate if
     /// `mutual`. The server's addresses are tried in order, the later one after a head start for the earlier.
     pub async fn call(
         &self,
-        server: &Fqdn,
+        server: &ServerIdentity,
         addresses: DualStack,
         request: Bytes,
         mutual: bool,
@@ -150,7 +149,7 @@ impl TlsEndpoint {
 impl Tls for TlsEndpoint {
     fn call(
         &self,
-        server: Fqdn,
+        server: ServerIdentity,
         addresses: DualStack,
         frame: Bytes,
         mutual: bool,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use ntmobile_proto::certificate::PeerCertificate;
+use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::name::Fqdn;
@@ -22,13 +22,22 @@ pub struct TlsRequest {
     pub answer: oneshot::Sender<Bytes>,
 }
 
+/// Whom a call is to reach: what the server's certificate must say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerIdentity {
+    /// Its name.
+    pub name: Fqdn,
+    /// The part that it may play.
+    pub role: CertificateRole,
+}
+
 /// One end of TLS legs, with a port of its own: calls others and is called.
 pub trait Tls: Send + Sync {
-    /// Asks `server`, whose certificate must bear that name, and returns its answer. Shows the own certificate if `mutual`.
-    /// The caller limits the time.
+    /// Asks `server`, whose certificate must say that it is that, and returns its answer. Shows the own certificate if
+    /// `mutual`. The caller limits the time.
     fn call(
         &self,
-        server: Fqdn,
+        server: ServerIdentity,
         addresses: DualStack,
         frame: Bytes,
         mutual: bool,

@@ -1,6 +1,6 @@
 //! The one shape of every entity's machine: what goes in, what comes out.
 
-use crate::certificate::PeerCertificate;
+use crate::certificate::{CertificateRole, PeerCertificate};
 use crate::time::{Instant, UnixTime};
 use crate::trace::Span;
 use bytes::Bytes;
@@ -250,6 +250,8 @@ pub enum Effect<E> {
         call: CallId,
         /// The name that the server's certificate must bear.
         server: Fqdn,
+        /// The part that the server's certificate must let it play.
+        role: CertificateRole,
         /// Where it is.
         addresses: DualStack,
         /// The request in its frame.

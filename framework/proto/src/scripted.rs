@@ -44,7 +44,7 @@ pub(crate) fn at(text: &str) -> SocketAddr {
 /// The certificate of a server or node, whose part is what its name says.
 pub(crate) fn certificate_of(text: &str) -> PeerCertificate {
     let name = name(text);
-    let role = match name.host() {
+    let role = match name.host().trim_end_matches(|last: char| last.is_ascii_digit()) {
         "as" => CertificateRole::AccountServer,
         "rs" => CertificateRole::RelayServer,
         "ns" => CertificateRole::NotificationServer,

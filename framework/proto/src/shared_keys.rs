@@ -1,5 +1,6 @@
 //! The keys that DCs share with one of their servers (K_dcns, K_dcrs): checked, stored, held, put back after a restart.
 
+use crate::certificate::CertificateRole;
 use crate::deadlines::Deadlines;
 use crate::endpoint::{Association, Endpoint, Peer};
 use crate::machine::{Context, Record, Write};
@@ -19,8 +20,7 @@ const KEYS_PER_COORDINATOR: usize = 2;
 /// Which DCs a server works for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coordinators {
-    /// Their names; `None` for every server that holds a certificate of the network. Where nodes hold such certificates
-    /// too, the DCs must be named.
+    /// Their names; `None` for everyone whose certificate says that it is a DC.
     pub admitted: Option<BTreeSet<Fqdn>>,
     /// How many may share a key at once (default 1,024).
     pub limit: usize,
@@ -68,8 +68,11 @@ impl SharedKeys {
         if request.purpose != self.what.purpose {
             return Err((RefusalCode::Unsupported, "this server shares no key of that purpose"));
         }
-        if ticket.certificate.as_ref().is_none_or(|certificate| certificate.name != request.requester) {
-            return Err((RefusalCode::NotAllowed, "the certificate bears another name than the requester"));
+        if !ticket.is_from(CertificateRole::DirectionCoordinator, &request.requester) {
+            return Err((
+                RefusalCode::NotAllowed,
+                "the certificate is not that of the Direction Coordinator which asks",
+            ));
         }
         if self.coordinators.admitted.as_ref().is_some_and(|admitted| !admitted.contains(&request.requester)) {
             return Err((RefusalCode::NotAllowed, "this server does not work for the requester"));

@@ -1,7 +1,7 @@
 //! Messages on TLS legs: one request, one answer, each in its frame, with the spans of both.
 
 use crate::calls::Calls;
-use crate::certificate::PeerCertificate;
+use crate::certificate::{CertificateRole, PeerCertificate};
 use crate::machine::{CallId, Context, Effect, RequestId, TlsFailure};
 use crate::time::Instant;
 use crate::trace::{Span, SpanKind};
@@ -44,6 +44,8 @@ impl TlsCallError {
 pub struct TlsTarget {
     /// The name its certificate must bear.
     pub server: Fqdn,
+    /// The part that its certificate must let it play.
+    pub role: CertificateRole,
     /// Where it is.
     pub addresses: DualStack,
     /// Whether we show our certificate.
@@ -93,8 +95,8 @@ impl<T> TlsClient<T> {
         };
         let frame = Frame { transaction, session, message, trace: context }.encode();
         let call = self.calls.open(exchange);
-        let TlsTarget { server, addresses, mutual } = target;
-        cx.push(Effect::TlsCall { call, server, addresses, frame, mutual });
+        let TlsTarget { server, role, addresses, mutual } = target;
+        cx.push(Effect::TlsCall { call, server, role, addresses, frame, mutual });
     }
 
     /// Takes the outcome of a call; `None` where nobody waits for it.
@@ -105,6 +107,9 @@ impl<T> TlsClient<T> {
         result: Result<Bytes, TlsFailure>,
     ) -> Option<TlsOutcome<T>> {
         let exchange = self.calls.close(call)?;
+        if result == Err(TlsFailure::Certificate) {
+            cx.count("tls.certificate_refused");
+        }
         let mut answer_trace = None;
         let outcome = match result.map_err(TlsCallError::from).map(|bytes| Frame::decode(&bytes)) {
             Err(error) => Err(error),
@@ -158,6 +163,21 @@ pub struct TlsTicket {
 }
 
 impl TlsTicket {
+    /// Whether the client has proved that it plays this part under this name.
+    pub fn is_from(&self, role: CertificateRole, name: &Fqdn) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| certificate.proves(role, name))
+    }
+
+    /// Whether the client has proved that it plays this part.
+    pub fn is_from_a(&self, role: CertificateRole) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| certificate.role == role)
+    }
+
+    /// Whether the client shows no certificate, or that of the node which it says it is.
+    pub fn may_be(&self, node: &Fqdn) -> bool {
+        self.certificate.as_ref().is_none_or(|certificate| certificate.proves(CertificateRole::Node, node))
+    }
+
     /// Whether the request is *Key Sharing*.
     pub fn is_key_sharing(&self) -> bool {
         self.label == "Key Sharing Request"
@@ -216,6 +236,12 @@ pub fn answer<E>(cx: &mut Context<'_, E>, own_session: Session, ticket: &TlsTick
     }
     let frame = Frame { transaction: ticket.transaction, session: own_session, message, trace: context }.encode();
     cx.push(Effect::TlsAnswer { request: ticket.request, frame });
+}
+
+/// Refuses a request that its sender's certificate does not entitle it to make.
+pub fn refuse_bearer<E>(cx: &mut Context<'_, E>, own_session: Session, ticket: &TlsTicket, detail: &str) {
+    cx.count("tls.bearer_refused");
+    refuse(cx, own_session, ticket, RefusalCode::NotAllowed, detail);
 }
 
 /// Refuses a request.

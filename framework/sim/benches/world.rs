@@ -7,6 +7,7 @@ use ntmobile_ports::certificate::NetworkAuthority;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::Net;
 use ntmobile_ports::quic::{TlsEndpoint, TlsOptions};
+use ntmobile_ports::tls::ServerIdentity;
 use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_sim::network::{LinkRecord, NodeKind};
 use ntmobile_sim::ports::host::SimHost;
@@ -130,6 +131,7 @@ fn logins(nodes: usize) -> u64 {
         };
         let name: Fqdn = "dc.example".parse().expect("a name");
         let server = end(0, &name, 4433, true);
+        let dc = ServerIdentity { name, role: CertificateRole::DirectionCoordinator };
         let IpAddr::V4(address) = hosts[0].addresses()[0] else { unreachable!("the prefix is IPv4") };
         let addresses = DualStack { v4: Some(SocketAddrV4::new(address, 4433)), v6: None };
         tokio::spawn(async move {
@@ -140,9 +142,9 @@ fn logins(nodes: usize) -> u64 {
         let calls: Vec<_> = (1..=nodes)
             .map(|number| {
                 let bearer = format!("node{number}.example").parse().expect("a name");
-                let (client, name) = (end(number, &bearer, 0, false), name.clone());
+                let (client, dc) = (end(number, &bearer, 0, false), dc.clone());
                 tokio::spawn(async move {
-                    client.call(&name, addresses, Bytes::from_static(b"login"), true).await.expect("an answer");
+                    client.call(&dc, addresses, Bytes::from_static(b"login"), true).await.expect("an answer");
                 })
             })
             .collect();

@@ -5,6 +5,7 @@ use ntmobile_ports::certificate::NetworkAuthority;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::Net;
 use ntmobile_ports::quic::{TlsEndpoint, TlsOptions};
+use ntmobile_ports::tls::ServerIdentity;
 use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_sim::Simulation;
 use ntmobile_sim::capture::Capture;
@@ -67,6 +68,7 @@ fn capture(seed: u64) -> Vec<u8> {
                 let trust = authority.trust().unwrap();
                 Arc::new(TlsEndpoint::new(udp, clock, identity, trust, crypto, TlsOptions::default()).unwrap())
             };
+            let dc = ServerIdentity { name, role: CertificateRole::DirectionCoordinator };
             let (called, caller) = (end(&server, Some(identity), "server"), end(&mover, None, "mover"));
             tokio::spawn(async move {
                 while let Some(request) = called.next_request().await {
@@ -87,7 +89,7 @@ fn capture(seed: u64) -> Vec<u8> {
             let SocketAddr::V4(v4) = SocketAddr::new(address, 4433) else { panic!("IPv4 was looked for") };
             let addresses = DualStack { v4: Some(v4), v6: None };
             for round in 0..3u8 {
-                let call = caller.call(&name, addresses, Bytes::from(vec![round; 3_000]), false);
+                let call = caller.call(&dc, addresses, Bytes::from(vec![round; 3_000]), false);
                 assert_eq!(call.await.unwrap().len(), 3_000);
                 let mut stream = bystander.connect_tcp(SocketAddr::new(address, 80)).await.unwrap();
                 stream.write_all(&[round; 20_000]).await.unwrap();
@@ -103,7 +105,7 @@ fn capture(seed: u64) -> Vec<u8> {
                 });
             }
             server.crash();
-            let call = caller.call(&name, addresses, Bytes::new(), false);
+            let call = caller.call(&dc, addresses, Bytes::new(), false);
             assert!(call.await.is_err());
             clock.sleep(Duration::from_secs(60)).await;
         })

@@ -5,6 +5,7 @@ use ntmobile_ports::certificate::{Identity, NetworkAuthority};
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Net, NetError, Received, UdpPort};
 use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
+use ntmobile_ports::tls::ServerIdentity;
 use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_proto::time::{Instant, UnixTime};
@@ -122,6 +123,11 @@ impl Scene {
     }
 }
 
+/// Somebody who is called as a DC.
+fn dc(text: &str) -> ServerIdentity {
+    ServerIdentity { name: name(text), role: DC }
+}
+
 /// Answers every request with `who:request`.
 fn echo(server: &Arc<TlsEndpoint>) {
     let server = server.clone();
@@ -141,7 +147,7 @@ fn run<F: Future<Output = ()> + 'static>(hosts: usize, test: impl FnOnce(Scene) 
 }
 
 async fn ask(client: &TlsEndpoint, server: &str, addresses: DualStack, mutual: bool) -> Result<Bytes, TlsFailure> {
-    client.call(&name(server), addresses, Bytes::from_static(b"hello"), mutual).await
+    client.call(&dc(server), addresses, Bytes::from_static(b"hello"), mutual).await
 }
 
 #[test]
@@ -226,6 +232,69 @@ fn only_the_right_certificates_are_accepted() {
     });
 }
 
+/// Every certificate here bears the right name; only one of them the right role.
+#[test]
+fn nobody_but_a_direction_coordinator_is_taken_for_one() {
+    for role in CertificateRole::ALL {
+        run(2, move |scene| async move {
+            let wall = scene.world.clock().wall();
+            let identity = scene.authority.issue(&name("dc.example"), role, 1, wall, YEAR).unwrap();
+            let server = scene.end(0, Some(identity));
+            let heard = Arc::new(Mutex::new(0));
+            let (hearing, counted) = (server.clone(), heard.clone());
+            tokio::spawn(async move {
+                while let Some(request) = hearing.next_request().await {
+                    *counted.lock().unwrap() += 1;
+                    drop(request.answer.send(request.frame));
+                }
+            });
+            let client = scene.end(1, None);
+            let answer = ask(&client, "dc.example", scene.addresses(0), false).await;
+            if role == DC {
+                assert_eq!(answer.unwrap(), "hello");
+            } else {
+                assert_eq!(answer, Err(TlsFailure::Certificate), "{role}");
+                assert_eq!(*heard.lock().unwrap(), 0, "{role} was told something");
+            }
+        });
+    }
+}
+
+/// One server, asked for one part after another: what was found out for one says nothing of the other.
+#[test]
+fn a_connection_that_stands_serves_the_part_that_it_was_made_for() {
+    run(2, |scene| async move {
+        let server = scene.end(0, Some(scene.identity("dc.example")));
+        echo(&server);
+        let client = scene.end(1, None);
+        let addresses = scene.addresses(0);
+        ask(&client, "dc.example", addresses, false).await.unwrap();
+        let as_relay = ServerIdentity { name: name("dc.example"), role: CertificateRole::RelayServer };
+        let answer = client.call(&as_relay, addresses, Bytes::from_static(b"hello"), false).await;
+        assert_eq!(answer, Err(TlsFailure::Certificate));
+        ask(&client, "dc.example", addresses, false).await.unwrap();
+    });
+}
+
+#[test]
+fn a_server_sees_the_clients_name_and_role() {
+    run(2, |scene| async move {
+        let server = scene.end(0, Some(scene.identity("dc.example")));
+        let wall = scene.world.clock().wall();
+        let node = scene.authority.issue(&name("alice.example"), CertificateRole::Node, 2, wall, YEAR).unwrap();
+        let client = scene.end_with(1, Some(node), TlsOptions { serve: false, ..Default::default() });
+        let calling = tokio::spawn({
+            let addresses = scene.addresses(0);
+            async move { ask(&client, "dc.example", addresses, true).await }
+        });
+        let request = server.next_request().await.unwrap();
+        let bearer = request.certificate.unwrap();
+        assert!(bearer.proves(CertificateRole::Node, &name("alice.example")), "{bearer:?}");
+        drop(request.answer.send(Bytes::new()));
+        calling.await.unwrap().unwrap();
+    });
+}
+
 #[test]
 fn silence_ends_a_call_after_ten_seconds_and_a_restarted_server_is_found_again() {
     run(2, |scene| async move {
@@ -265,9 +334,9 @@ fn frames_are_bounded_and_an_answer_that_never_comes_fails_the_call() {
                 server.next_request().await.unwrap()
             }
         });
-        assert_eq!(client.call(&name("dc.example"), addresses, largest.clone(), false).await.unwrap(), largest);
+        assert_eq!(client.call(&dc("dc.example"), addresses, largest.clone(), false).await.unwrap(), largest);
         let too_large = Bytes::from(vec![1; 64 * 1_024 + 1]);
-        assert_eq!(client.call(&name("dc.example"), addresses, too_large, false).await, Err(TlsFailure::Broken));
+        assert_eq!(client.call(&dc("dc.example"), addresses, too_large, false).await, Err(TlsFailure::Broken));
         assert_eq!(ask(&client, "dc.example", addresses, false).await, Err(TlsFailure::Broken), "dropped unanswered");
         let began = scene.world.now();
         assert!(ask(&client, "dc.example", addresses, false).await.is_err());

@@ -17,6 +17,9 @@ pub enum NameError {
     /// An account is `user@domain`.
     #[error("an account is written user@domain, not {0:?}")]
     Account(String),
+    /// An account's user is one label, since its node lies directly in its domain.
+    #[error("the user {0:?} of an account is one label, without dots")]
+    User(String),
 }
 
 /// A fully qualified domain name in lower case, without the trailing dot.
@@ -62,6 +65,12 @@ impl Fqdn {
         self.0.strip_suffix(zone.as_str()).is_some_and(|front| front.is_empty() || front.ends_with('.'))
     }
 
+    /// Whether this server's name and that node's lie directly in the same domain. That is the network's naming rule: the DC
+    /// of `u1.example` bears a name directly in it, as its nodes do, and speaks for no others.
+    pub fn directs(&self, node: &Fqdn) -> bool {
+        self.parent().is_some_and(|domain| node.parent() == Some(domain))
+    }
+
     /// The name of `host` in this domain.
     pub fn child(&self, host: &str) -> Result<Self, NameError> {
         Self::parse(&format!("{host}.{}", self.0))
@@ -99,6 +108,10 @@ impl Account {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let (user, domain) = text.split_once('@').ok_or_else(|| NameError::Account(text.chars().take(80).collect()))?;
         let domain = Fqdn::parse(domain)?;
+        if user.contains('.') {
+            // `alice.u1@example` would be the node of `alice@u1.example`.
+            return Err(NameError::User(user.chars().take(64).collect()));
+        }
         domain.child(user)?;
         Ok(Self { user: user.to_ascii_lowercase().into(), domain })
     }

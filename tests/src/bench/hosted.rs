@@ -35,8 +35,8 @@ impl<M: Machine> Placed<M> {
                     continue;
                 }
                 Effect::Transmit { to, bytes } => Effect::Transmit { to, bytes },
-                Effect::TlsCall { call, server, addresses, frame, mutual } => {
-                    Effect::TlsCall { call, server, addresses, frame, mutual }
+                Effect::TlsCall { call, server, role, addresses, frame, mutual } => {
+                    Effect::TlsCall { call, server, role, addresses, frame, mutual }
                 }
                 Effect::TlsAnswer { request, frame } => Effect::TlsAnswer { request, frame },
                 Effect::Resolve { call, lookup, trace } => Effect::Resolve { call, lookup, trace },

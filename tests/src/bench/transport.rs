@@ -158,7 +158,8 @@ impl Bench {
     pub(super) fn call(
         &mut self,
         who: &Fqdn,
-        (call, server, addresses): (CallId, Fqdn, DualStack),
+        call: CallId,
+        (server, role, addresses): (Fqdn, CertificateRole, DualStack),
         frame: Bytes,
         mutual: bool,
     ) {
@@ -171,6 +172,12 @@ impl Bench {
         });
         if !reachable || self.severed.contains(&(who.clone(), server.clone())) {
             return;
+        }
+        if certificate_of(&server).role != role {
+            self.tls.remove(&request);
+            let result = Err(TlsFailure::Certificate);
+            let after = 2 * self.delay_between(who, &server);
+            return self.input(who, Input::TlsAnswered { call, result }, after);
         }
         let place = &self.places[who];
         let from = SocketAddr::new(place.outside.map_or(place.addresses[0], |outside| outside.ip()), 50_000);

@@ -1,6 +1,7 @@
 //! A machine that exercises every port of the driver and tells what it saw.
 
 use bytes::Bytes;
+use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::machine::{CallId, Context, Effect, Input, Machine, Record, StreamId, TlsFailure, Verdict, Write};
 use ntmobile_proto::time::Instant;
 use ntmobile_wire::address::DualStack;
@@ -109,6 +110,7 @@ impl Machine for Parrot {
             Command::Call(call, server, words) => context.push(Effect::TlsCall {
                 call,
                 server: Fqdn::parse(server).expect("a name"),
+                role: CertificateRole::DirectionCoordinator,
                 addresses: DualStack::default(),
                 frame: Bytes::from_static(words.as_bytes()),
                 mutual: true,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use ntmobile_ports::tls::{Tls, TlsRequest};
+use ntmobile_ports::tls::{ServerIdentity, Tls, TlsRequest};
 use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
@@ -36,7 +36,7 @@ pub(super) struct TrustedEnd {
 impl Tls for TrustedEnd {
     fn call(
         &self,
-        server: Fqdn,
+        server: ServerIdentity,
         _addresses: DualStack,
         frame: Bytes,
         mutual: bool,
@@ -48,7 +48,7 @@ impl Tls for TrustedEnd {
             fingerprint: [7; 32],
         });
         let request = TlsRequest { from: ([10, 0, 0, 1], 4433).into(), certificate, frame, answer };
-        let reached = self.trust.0.lock().unwrap().get(&server).is_some_and(|end| end.send(request).is_ok());
+        let reached = self.trust.0.lock().unwrap().get(&server.name).is_some_and(|end| end.send(request).is_ok());
         Box::pin(async move {
             if reached { answered.await.map_err(|_| TlsFailure::Broken) } else { Err(TlsFailure::Certificate) }
         })

@@ -2,14 +2,16 @@
 
 use super::runtime::Socket;
 use super::{TlsOptions, within};
+use crate::certificate::peer_certificate;
 use crate::clock::Clock;
+use crate::tls::ServerIdentity;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
-use ntmobile_wire::name::Fqdn;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, ReadError, ReadToEndError, WriteError};
+use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +25,9 @@ const CRYPTO_ERRORS: u64 = 0x100;
 /// certificate, unknown authority, access denied, bad signature, certificate required.
 const CERTIFICATE_ALERTS: [u64; 9] = [42, 43, 44, 45, 46, 48, 49, 51, 116];
 
+/// What a connection is closed with whose server may not play the part that it is asked to play.
+const WRONG_BEARER: u32 = 4;
+
 /// A place for the connection to one server; locked while it is being made, so that concurrent calls share it.
 type Place = Arc<AsyncMutex<Option<Connection>>>;
 
@@ -34,7 +39,7 @@ pub(super) struct Client {
     mutual: Option<ClientConfig>,
     options: TlsOptions,
     /// By server and by whether our certificate was shown.
-    places: Mutex<BTreeMap<(Fqdn, bool), Place>>,
+    places: Mutex<BTreeMap<(ServerIdentity, bool), Place>>,
 }
 
 impl Client {
@@ -51,7 +56,7 @@ impl Client {
 
     pub(super) async fn call(
         &self,
-        server: &Fqdn,
+        server: &ServerIdentity,
         addresses: DualStack,
         request: Bytes,
         mutual: bool,
@@ -68,7 +73,12 @@ impl Client {
         })
     }
 
-    async fn ask(&self, key: &(Fqdn, bool), addresses: DualStack, request: &Bytes) -> Result<Bytes, TlsFailure> {
+    async fn ask(
+        &self,
+        key: &(ServerIdentity, bool),
+        addresses: DualStack,
+        request: &Bytes,
+    ) -> Result<Bytes, TlsFailure> {
         let place = self.place(key);
         let mut held = place.lock().await;
         if let Some(standing) = held.clone().filter(|connection| connection.close_reason().is_none()) {
@@ -94,7 +104,7 @@ impl Client {
 
     /// The place of a server's connection. When there are too many, those of closed connections go, and after them the
     /// new one is not kept.
-    fn place(&self, key: &(Fqdn, bool)) -> Place {
+    fn place(&self, key: &(ServerIdentity, bool)) -> Place {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if places.len() >= MOST_SERVERS && !places.contains_key(key) {
             places.retain(|_, place| {
@@ -112,7 +122,12 @@ impl Client {
     }
 
     /// Connects to the first address that answers.
-    async fn connect(&self, server: &Fqdn, addresses: DualStack, mutual: bool) -> Result<Connection, TlsFailure> {
+    async fn connect(
+        &self,
+        server: &ServerIdentity,
+        addresses: DualStack,
+        mutual: bool,
+    ) -> Result<Connection, TlsFailure> {
         let mut waiting = addresses.iter().peekable();
         let mut attempts = FuturesUnordered::new();
         let mut failure = TlsFailure::Broken;
@@ -135,15 +150,27 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, server: &Fqdn, address: SocketAddr, mutual: bool) -> Result<Connection, TlsFailure> {
+    async fn attempt(
+        &self,
+        server: &ServerIdentity,
+        address: SocketAddr,
+        mutual: bool,
+    ) -> Result<Connection, TlsFailure> {
         let config = if mutual { self.mutual.clone().ok_or(TlsFailure::Certificate)? } else { self.anonymous.clone() };
         self.socket.try_again(address);
         let connecting =
-            self.endpoint.connect_with(config, address, server.as_str()).map_err(|_| TlsFailure::Broken)?;
-        tokio::select! {
+            self.endpoint.connect_with(config, address, server.name.as_str()).map_err(|_| TlsFailure::Broken)?;
+        let connection = tokio::select! {
             biased;
-            connected = connecting => connected.map_err(|error| failure(&error)),
-            () = self.socket.unreachable(address) => Err(TlsFailure::Broken),
+            connected = connecting => connected.map_err(|error| failure(&error))?,
+            () = self.socket.unreachable(address) => return Err(TlsFailure::Broken),
+        };
+        // TLS has verified the name; whether its bearer may be asked at all is ours to see, before anything is said.
+        if is(&connection, server) {
+            Ok(connection)
+        } else {
+            connection.close(WRONG_BEARER.into(), b"the certificate is not that of such a server");
+            Err(TlsFailure::Certificate)
         }
     }
 
@@ -160,6 +187,13 @@ impl Client {
         })?;
         Ok(answer.into())
     }
+}
+
+/// Whether the other end of a connection is this server.
+fn is(connection: &Connection, server: &ServerIdentity) -> bool {
+    let chain = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let bearer = chain.as_ref().and_then(|chain| chain.first()).and_then(|leaf| peer_certificate(leaf).ok());
+    bearer.is_some_and(|bearer| bearer.proves(server.role, &server.name))
 }
 
 fn failure(error: &ConnectionError) -> TlsFailure {

@@ -1,6 +1,7 @@
 //! One login on its way: what was asked, what is known, and the answer at its end.
 
 use super::{AccountServer, Cx, Waiting};
+use crate::certificate::CertificateRole;
 use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses, Verdict};
 use crate::time::Instant;
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
@@ -81,11 +82,15 @@ impl AccountServer {
         let by_coordinator = matches!(asked, Asked::Authentication(_));
         if by_coordinator {
             let domain = asked.account().domain();
-            // The DC's own name lies in its domain; a certificate of any other name need not be looked up.
-            if ticket.certificate.as_ref().is_none_or(|certificate| !certificate.name.is_within(domain)) {
+            // Whoever else bears such a name need not be looked up.
+            let is_of_domain =
+                ticket.certificate.as_ref().is_some_and(|known| known.name.parent().as_ref() == Some(domain));
+            if !is_of_domain || !ticket.is_from_a(CertificateRole::DirectionCoordinator) {
                 let detail = "only the account's Direction Coordinator may ask this";
-                return self.refuse(cx, &ticket, RefusalCode::NotAllowed, detail);
+                return self.refuse_bearer(cx, &ticket, detail);
             }
+        } else if !ticket.may_be(&asked.account().node()) {
+            return self.refuse_bearer(cx, &ticket, "the certificate is not that of the account's node");
         }
         let id = self.next_login;
         self.next_login += 1;
@@ -192,7 +197,7 @@ impl AccountServer {
     fn coordinator_known(&mut self, cx: &mut Cx<'_>, id: u64, server: ServerAddresses) {
         let Some(login) = self.logins.get_mut(&id) else { return };
         let Asked::Login(request) = &login.asked else {
-            // A node may hold a certificate of the same domain: only the name that DNS gives is the DC's.
+            // A domain may have had another DC, whose certificate has not expired: the name that DNS gives is the DC's.
             if login.ticket.certificate.as_ref().is_some_and(|certificate| certificate.name == server.name) {
                 return self.verify(cx, id);
             }
@@ -213,7 +218,12 @@ impl AccountServer {
         };
         login.key = Some(key);
         let trace = login.ticket.trace;
-        let target = TlsTarget { server: server.name, addresses: server.tls, mutual: true };
+        let target = TlsTarget {
+            server: server.name,
+            role: CertificateRole::DirectionCoordinator,
+            addresses: server.tls,
+            mutual: true,
+        };
         self.next_transaction.0 = self.next_transaction.0.wrapping_add(1);
         self.tls.call(cx, target, (self.session, self.next_transaction), distribution.into(), trace, id);
     }

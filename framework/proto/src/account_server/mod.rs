@@ -70,6 +70,11 @@ impl AccountServer {
         }
     }
 
+    fn refuse_bearer(&self, cx: &mut Cx<'_>, ticket: &TlsTicket, detail: &str) {
+        cx.count("account.refused");
+        tls::refuse_bearer(cx, self.session, ticket, detail);
+    }
+
     fn refuse(&self, cx: &mut Cx<'_>, ticket: &TlsTicket, code: RefusalCode, detail: &str) {
         cx.count("account.refused");
         tls::refuse(cx, self.session, ticket, code, detail);

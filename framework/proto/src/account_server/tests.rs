@@ -1,6 +1,7 @@
 //! The Account Server between nodes, an authenticator, DNS and DCs that all answer as the script says.
 
 use super::{AccountServer, AccountServerConfig};
+use crate::certificate::CertificateRole;
 use crate::machine::{CallId, Effect, Input, Lookup, LookupFailure, RequestId, ServerAddresses, TlsFailure, Verdict};
 use crate::scripted::{Script, at, name};
 use bytes::Bytes;
@@ -79,8 +80,8 @@ fn resolved(server: &mut As, result: Result<&str, LookupFailure>) {
 #[track_caller]
 fn called(server: &mut As) -> (CallId, KeyDistribution) {
     match server.asked.pop_front() {
-        Some(Effect::TlsCall { call, server, frame, mutual, .. }) => {
-            assert_eq!((server, mutual), (name(DC), true));
+        Some(Effect::TlsCall { call, server, role, frame, mutual, .. }) => {
+            assert_eq!((server, role, mutual), (name(DC), CertificateRole::DirectionCoordinator, true));
             match Frame::decode(&frame).expect("a frame").message {
                 Message::KeyDistribution(distribution) => (call, distribution),
                 other => panic!("{other:?} instead of a Key Distribution"),
@@ -251,18 +252,42 @@ fn via_dc_the_as_vouches_to_the_accounts_dc() {
 #[test]
 fn nobody_but_the_accounts_dc_may_ask_for_authentication() {
     let mut server = start(AccountServerConfig::default());
-    for certificate in [None, Some("dc.u2.example"), Some("evil-u1.example")] {
+    let others = [
+        "dc.u2.example",
+        "dc.evil-u1.example",
+        "dc.sub.u1.example",
+        "mallory.u1.example",
+        "rs.u1.example",
+        "ns.u1.example",
+        "as.u1.example",
+    ];
+    for certificate in others.map(Some).into_iter().chain([None]) {
         server.tls(certificate, Session(1), authentication(Credential::Certificate));
         assert_refused(&mut server, RefusalCode::NotAllowed);
     }
+    assert_eq!(server.count("tls.bearer_refused"), 8);
     assert!(server.asked.is_empty());
-    // Another node of the domain holds a certificate within it, and is not the DC.
+    // What was the domain's DC before holds a certificate still.
     for attempt in 1..=2 {
-        server.tls(Some("mallory.u1.example"), Session(1), authentication(Credential::Certificate));
+        server.tls(Some("dc2.u1.example"), Session(1), authentication(Credential::Certificate));
         resolved(&mut server, Ok(DC));
         assert_refused(&mut server, RefusalCode::NotAllowed);
         assert!(server.asked.is_empty(), "attempt {attempt}: the authenticator is not asked");
     }
+}
+
+#[test]
+fn a_certificate_logs_nobody_in_but_the_node_that_it_names() {
+    let mut server = start(AccountServerConfig::default());
+    for other in ["mallory.u1.example", "alice.u2.example", DC, "rs.u1.example"] {
+        server.tls(Some(other), NODE_SESSION, login(Credential::Certificate));
+        assert_refused(&mut server, RefusalCode::NotAllowed);
+        let request = InitialDataRequest { account: account(), credential: Credential::Certificate };
+        server.tls(Some(other), NODE_SESSION, request);
+        assert_refused(&mut server, RefusalCode::NotAllowed);
+    }
+    assert!(server.asked.is_empty(), "the authenticator is not asked");
+    assert_eq!(server.count("tls.bearer_refused"), 8);
 }
 
 #[test]

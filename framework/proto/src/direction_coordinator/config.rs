@@ -22,7 +22,7 @@ pub struct OwnServer {
 /// The settings of a DC.
 #[derive(Clone)]
 pub struct DirectionCoordinatorConfig {
-    /// The DC's own name: the target of its domain's NS record.
+    /// The DC's own name: the target of its domain's NS record. It lies directly in its domain.
     pub name: Fqdn,
     /// The domain whose nodes it directs.
     pub domain: Fqdn,

@@ -47,8 +47,7 @@ impl DirectionCoordinator {
     /// Another DC directs one of our nodes.
     pub(super) fn direction_for_node(&mut self, cx: &mut Cx<'_>, ticket: Ticket, direction: RouteDirection) {
         // A DC speaks for its own nodes only, and directs those of others as the called end.
-        let speaks_for_peer = direction.peer.parent().is_some_and(|domain| ticket.sender().name.is_within(&domain));
-        if !speaks_for_peer || direction.end != TunnelEnd::Cn {
+        if !ticket.sender().name.directs(&direction.peer) || direction.end != TunnelEnd::Cn {
             return self.refuse(cx, &ticket, RefusalCode::NotAllowed, "the direction is not the sender's to give");
         }
         let trace = ticket.trace;

@@ -106,7 +106,7 @@ impl DirectionCoordinator {
             plan: None,
         };
         self.directions.insert(id, direction);
-        if peer.is_within(&self.config.domain) {
+        if self.config.name.directs(&peer) {
             let cn = self.local_information(&peer, wanted, cx);
             self.learn_cn(cx, id, cn);
         } else {
@@ -146,7 +146,8 @@ impl DirectionCoordinator {
         let Some(direction) = self.directions.get_mut(&id) else { return };
         let peer = &direction.request.peer;
         match result {
-            Ok(server) if server.name == self.config.name || !directs(&server.name, peer) => {
+            // DNS, which named it, is not authenticated; its certificate is, and bears that name.
+            Ok(server) if server.name == self.config.name || !server.name.directs(peer) => {
                 let detail = format!("{peer} is not a name of this network");
                 self.fail(cx, id, refusal(RefusalCode::NoSuchName, detail, None));
             }
@@ -471,10 +472,4 @@ impl DirectionCoordinator {
             idle_s: seconds(self.config.tunnel_idle),
         })
     }
-}
-
-/// Whether a DC of this name may speak for a node: its name must lie in a domain that the node is in. DNS, which named it, is
-/// not authenticated; its certificate is.
-fn directs(coordinator: &ntmobile_wire::name::Fqdn, node: &ntmobile_wire::name::Fqdn) -> bool {
-    coordinator.parent().is_some_and(|domain| node.is_within(&domain))
 }

@@ -1,6 +1,7 @@
 //! K_ntmdc: distributed by the AS (`via-as`) or made here (`via-dc`).
 
 use super::{Cx, DirectionCoordinator, Due, TlsTag, Wait, config, records};
+use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses};
 use crate::time::UnixTime;
@@ -37,10 +38,10 @@ impl DirectionCoordinator {
     /// The AS distributes a key.
     pub(super) fn key_distributed(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, distribution: KeyDistribution) {
         let session = self.endpoint.session();
-        if ticket.certificate.as_ref().is_none_or(|certificate| certificate.name != self.config.account_server) {
-            return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "keys are distributed by the AS alone");
+        if !ticket.is_from(CertificateRole::AccountServer, &self.config.account_server) {
+            return tls::refuse_bearer(cx, session, &ticket, "keys are distributed by the AS alone");
         }
-        if !distribution.node.is_within(&self.config.domain) {
+        if !self.config.name.directs(&distribution.node) {
             return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not a name of this DC's domain");
         }
         let peer = Peer { name: distribution.node, application: distribution.application };
@@ -79,6 +80,9 @@ impl DirectionCoordinator {
         let session = self.endpoint.session();
         if *request.account.domain() != self.config.domain {
             return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not an account of this DC's domain");
+        }
+        if !ticket.may_be(&request.account.node()) {
+            return tls::refuse_bearer(cx, session, &ticket, "the certificate is not that of the account's node");
         }
         if let Credential::CurrentKey { key_id, proof } = request.credential {
             return self.login_again(cx, ticket, &request, key_id, &proof);
@@ -157,7 +161,12 @@ impl DirectionCoordinator {
         let certificate = login.ticket.certificate.as_ref().map(|certificate| certificate.fingerprint);
         let message = AuthenticationRequest { login: login.request.clone(), certificate };
         let trace = login.ticket.trace;
-        let target = TlsTarget { server: self.config.account_server.clone(), addresses, mutual: true };
+        let target = TlsTarget {
+            server: self.config.account_server.clone(),
+            role: CertificateRole::AccountServer,
+            addresses,
+            mutual: true,
+        };
         let identity = (self.endpoint.session(), self.endpoint.next_transaction());
         self.tls.call(cx, target, identity, message.into(), trace, TlsTag::Authentication(id));
     }

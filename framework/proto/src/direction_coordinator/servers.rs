@@ -2,6 +2,7 @@
 //! other side has lost them.
 
 use super::{Cx, DirectionCoordinator, OwnServer, Tag, TlsTag, Wait, records};
+use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Path, Peer, Request, Retry};
 use crate::machine::{Effect, ServerAddresses};
 use crate::time::{Instant, UnixTime};
@@ -48,6 +49,14 @@ impl ServerKind {
             Self::Coordinator => KeyKind::Dcdc,
             Self::Relay => KeyKind::Dcrs,
             Self::Notification => KeyKind::Dcns,
+        }
+    }
+
+    fn certificate_role(self) -> CertificateRole {
+        match self {
+            Self::Coordinator => CertificateRole::DirectionCoordinator,
+            Self::Relay => CertificateRole::RelayServer,
+            Self::Notification => CertificateRole::NotificationServer,
         }
     }
 
@@ -152,7 +161,12 @@ impl DirectionCoordinator {
                     lifetime_s: super::config::seconds(self.config.server_key_lifetime),
                 };
                 self.servers.shared.insert(id.clone(), Shared::Sharing { key, waiting: vec![then] });
-                let target = TlsTarget { server: server.name.clone(), addresses: server.tls, mutual: true };
+                let target = TlsTarget {
+                    server: server.name.clone(),
+                    role: kind.certificate_role(),
+                    addresses: server.tls,
+                    mutual: true,
+                };
                 let identity = (self.endpoint.session(), self.endpoint.next_transaction());
                 self.tls.call(cx, target, identity, message.into(), trace, TlsTag::KeySharing(id));
             }
@@ -242,8 +256,9 @@ impl DirectionCoordinator {
         if request.purpose != SharedKeyPurpose::DcDc {
             return tls::refuse(cx, session, &ticket, RefusalCode::Unsupported, "a DC shares K_dcdc only");
         }
-        if ticket.certificate.as_ref().is_none_or(|certificate| certificate.name != request.requester) {
-            return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "the certificate bears another name");
+        if !ticket.is_from(CertificateRole::DirectionCoordinator, &request.requester) {
+            let detail = "the certificate is not that of the Direction Coordinator which asks";
+            return tls::refuse_bearer(cx, session, &ticket, detail);
         }
         let is_taken = self
             .endpoint

@@ -1,6 +1,7 @@
 //! K_ntmdc: asked for by the login strategy, kept in the store, asked for again before it ends.
 
 use super::{ConnectError, Cx, Due, JoinError, Node, NodeEvent, TlsTag, Wait};
+use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Effect, Lookup, LookupFailure, Record, ServerAddresses, Write};
 use crate::policy::{LoginKnowledge, LoginStep};
@@ -182,7 +183,11 @@ impl Node {
         tag: TlsTag,
     ) {
         let mutual = self.config.credential == Credential::Certificate;
-        let target = TlsTarget { server, addresses, mutual };
+        let role = match tag {
+            TlsTag::AccountServerLogin | TlsTag::InitialData => CertificateRole::AccountServer,
+            TlsTag::CoordinatorLogin => CertificateRole::DirectionCoordinator,
+        };
+        let target = TlsTarget { server, role, addresses, mutual };
         let identity = (self.endpoint.session(), self.endpoint.next_transaction());
         let trace = self.login_trace();
         self.tls.call(cx, target, identity, message, trace, tag);
@@ -290,8 +295,8 @@ impl Node {
     pub(super) fn coordinator_found(&mut self, cx: &mut Cx<'_>, result: Result<ServerAddresses, LookupFailure>) {
         match result {
             // DNS is not authenticated: only the domain's own name for its DC, which the certificate must bear, is believed.
-            Ok(server) if !server.name.is_within(self.config.account.domain()) => {
-                let detail = format!("DNS names {}, which is not in the account's domain", server.name);
+            Ok(server) if !server.name.directs(&self.name()) => {
+                let detail = format!("DNS names {}, which is not directly in the account's domain", server.name);
                 self.join_failed(cx, JoinError::CoordinatorNotFound(detail));
             }
             Ok(server) => {

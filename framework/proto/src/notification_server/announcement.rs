@@ -32,7 +32,7 @@ impl NotificationServer {
         direction: &NotificationDirection,
     ) -> Result<(), (RefusalCode, &'static str)> {
         let node = peer_of(direction);
-        if !directs(&ticket.sender().name, &node.name) {
+        if !ticket.sender().name.directs(&node.name) {
             return Err((RefusalCode::NotAllowed, "the node is not in the Direction Coordinator's domain"));
         }
         if self.nodes.get(&node).is_none() && self.nodes.len() >= self.config.nodes {
@@ -89,9 +89,4 @@ impl NotificationServer {
 
 fn peer_of(direction: &NotificationDirection) -> Peer {
     Peer { name: direction.node.clone(), application: direction.application }
-}
-
-/// Whether a DC of this name can be the node's: it lies in the domain that the node is named in.
-fn directs(coordinator: &Fqdn, node: &Fqdn) -> bool {
-    node.parent().is_some_and(|domain| coordinator.is_within(&domain))
 }

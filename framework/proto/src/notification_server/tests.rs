@@ -287,8 +287,12 @@ fn a_restart_opens_no_replay() {
 }
 
 #[test]
-fn only_a_certificate_of_the_same_name_shares_a_key() {
+fn only_a_coordinators_certificate_of_the_same_name_shares_a_key() {
     let mut ns = start(config());
+    for other in ["alice.u1.example", "as.example", "rs.u1.example", "ns2.u1.example"] {
+        ns.tls(Some(other), Session(1), sharing(other, key(K_DCNS)));
+        assert_refused(ns.tls_answered(), RefusalCode::NotAllowed);
+    }
     for certificate in [None, Some("dc.u2.example")] {
         ns.tls(certificate, Session(1), sharing("dc.u1.example", key(K_DCNS)));
         assert_refused(ns.tls_answered(), RefusalCode::NotAllowed);

@@ -47,6 +47,10 @@ fn keys_are_shared_with_coordinators_alone() {
     let mut rs = start(config());
     rs.tls(None, Session(1), sharing("dc.u1.example", key(60)));
     assert_refused(rs.tls_answered(), RefusalCode::NotAllowed);
+    for other in ["alice.u1.example", "as.example", "rs2.u1.example", "ns.u1.example"] {
+        rs.tls(Some(other), Session(1), sharing(other, key(60)));
+        assert_refused(rs.tls_answered(), RefusalCode::NotAllowed);
+    }
     let other = KeySharingRequest { purpose: SharedKeyPurpose::DcNs, ..sharing("dc.u1.example", key(60)) };
     rs.tls(Some("dc.u1.example"), Session(1), other);
     assert_refused(rs.tls_answered(), RefusalCode::Unsupported);
