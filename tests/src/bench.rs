@@ -110,6 +110,8 @@ pub struct Bench {
     /// Which host has looked up which zone.
     looked_up: BTreeSet<(Fqdn, Fqdn)>,
     stores: BTreeMap<Fqdn, process::Store>,
+    /// Whose disk is full.
+    full: BTreeSet<Fqdn>,
     heap: BTreeMap<(Instant, u64), Happening>,
     sequence: u64,
     expiring: BTreeMap<Fqdn, (Instant, u64)>,
@@ -140,6 +142,7 @@ impl Bench {
             zones: BTreeMap::new(),
             looked_up: BTreeSet::new(),
             stores: BTreeMap::new(),
+            full: BTreeSet::new(),
             heap: BTreeMap::new(),
             sequence: 0,
             expiring: BTreeMap::new(),

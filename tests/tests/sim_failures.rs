@@ -11,7 +11,8 @@ use ntmobile_lab::scenario::units::{ms, secs};
 use ntmobile_lab::world::stage::play;
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::node::{self, ConnectError};
-use ntmobile_tests::simulated::simulate;
+use ntmobile_proto::time::Instant;
+use ntmobile_tests::simulated::{files_of_the_seed, simulate};
 use std::time::Duration;
 
 /// Alice of one domain and bob of another behind different NATs, dave in the open.
@@ -157,4 +158,81 @@ fn servers_that_start_again_on_their_stores_go_on_with_accounts_addresses_and_ke
             assert!(row.sent > 50, "{ends}: {} sent", row.sent);
         }
     }
+}
+
+#[test]
+fn a_coordinator_on_sled_that_runs_out_of_disk_refuses_new_nodes_and_keeps_the_old_ones() {
+    let builder = world(&Link::default()).plugins(|plugins| plugins.storage("sled"));
+    let scenario = builder
+        .node("late", |node| node.domain("u1.example").network("lte").start(secs(119)))
+        .disk_full(secs(5), "dc.u1.example")
+        // It starts again on the full disk, from its directory.
+        .fails(secs(30), "dc.u1.example")
+        .restarts(secs(32), "dc.u1.example")
+        .disk_free(secs(60), "dc.u1.example")
+        .build()
+        .expect("a sound scenario");
+    let done = play(&scenario, |stage| async move {
+        let alice = stage.node("alice").await.expect("alice joins");
+        let before = alice.addresses();
+        stage.node("bob").await.expect("bob joins");
+        let clock = stage.clock();
+        let late = |attempt: u64| {
+            let clock = clock.clone();
+            let (device, credential) = (stage.device("late").expect("a device"), stage.credential("late"));
+            async move {
+                clock.sleep_until(Instant::ORIGIN + Duration::from_secs(attempt)).await;
+                let asked = clock.now();
+                (Node::join(&device, "late@u1.example", credential).await, clock.now().since(asked))
+            }
+        };
+        // What the ballast makes room for is still taken: an address or a key. Then nothing is.
+        drop(late(6).await);
+        for attempt in [10, 50] {
+            let (joined, took) = late(attempt).await;
+            let refused = match joined.map(drop) {
+                Err(JoinError::Refused(node::JoinError::StorageFailed(detail))) => detail,
+                other => panic!("at {attempt} s: {other:?}"),
+            };
+            assert!(refused.contains("dc.u1.example") && refused.contains("full"), "{refused}");
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            alice.lookup("bob.u2.example").await.expect("those who have joined go on");
+            alice.lookup("dave.u2.example").await.expect("and build new tunnels");
+        }
+        let (joined, _) = late(61).await;
+        joined.expect("there is room again");
+        assert_eq!(alice.addresses(), before);
+        alice.lookup("bob.u2.example").await.expect("everything is as before");
+    });
+    done.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn an_account_server_on_sled_without_room_goes_on_with_its_accounts() {
+    let builder = world(&Link::default()).plugins(|plugins| plugins.storage("sled"));
+    let scenario = builder
+        .node("late", |node| node.domain("u1.example").network("lte").start(secs(10)))
+        .disk_full(secs(4), "as")
+        .restarts(secs(6), "as")
+        .build()
+        .expect("a sound scenario");
+    let joined = play(&scenario, |stage| async move { stage.node("late").await.map(drop) });
+    assert_eq!(joined.unwrap_or_else(|error| panic!("{error}")), Ok(()));
+}
+
+#[test]
+fn a_run_with_full_disks_and_restarts_is_the_same_every_time() {
+    let scenario = world(&Link::default())
+        .plugins(|plugins| plugins.storage("sled"))
+        .duration(secs(20))
+        .node("late", |node| node.domain("u1.example").network("lte").start(secs(7)))
+        .traffic_at(secs(8), "alice", "bob", TrafficKind::udp(ms(500)))
+        .disk_full(secs(4), "dc.u1.example")
+        .restarts(secs(5), "dc.u1.example")
+        .disk_free(secs(9), "dc.u1.example")
+        .build()
+        .expect("a sound scenario");
+    let run = || simulate(&scenario).unwrap_or_else(|error| panic!("{error}"));
+    let files = || files_of_the_seed(&run().directory);
+    assert!(files() == files(), "trace, results and capture follow from the seed alone");
 }

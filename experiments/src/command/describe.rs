@@ -170,6 +170,8 @@ fn events(scenario: &Scenario) -> Table {
             Action::Move(action) => format!("{} moves to {}", action.node, action.to),
             Action::Fail(name) => format!("{} fails", name.server),
             Action::Restart(name) => format!("{} starts again", name.server),
+            Action::DiskFull(name) => format!("{}'s disk is full", name.server),
+            Action::DiskFree(name) => format!("{}'s disk has room again", name.server),
             Action::LinkDown(name) => format!("{} loses its link", name.network),
             Action::LinkUp(name) => format!("{} has its link back", name.network),
         };

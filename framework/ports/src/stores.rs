@@ -8,6 +8,7 @@ mod ballast;
 mod database;
 mod memory;
 mod sled;
+mod space;
 mod witness;
 
 #[cfg(test)]
@@ -15,3 +16,4 @@ mod tests;
 
 pub use memory::MemoryStore;
 pub use sled::{OpenError, SledOptions, SledStore};
+pub use space::DiskSpace;

@@ -177,11 +177,6 @@ impl TlsTicket {
     pub fn may_be(&self, node: &Fqdn) -> bool {
         self.certificate.as_ref().is_none_or(|certificate| certificate.proves(CertificateRole::Node, node))
     }
-
-    /// Whether the request is *Key Sharing*.
-    pub fn is_key_sharing(&self) -> bool {
-        self.label == "Key Sharing Request"
-    }
 }
 
 /// Opens a request; a malformed one is refused at once.

@@ -2,7 +2,7 @@
 
 use super::{Bench, Happening, Placed, name};
 use bytes::Bytes;
-use ntmobile_proto::machine::{CallId, Input, Machine, Record, TlsFailure, Write};
+use ntmobile_proto::machine::{CallId, Input, Machine, Record, StoreFailure, TlsFailure, Write};
 use ntmobile_wire::name::Fqdn;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,6 +23,10 @@ impl Bench {
     }
 
     pub(super) fn persist(&mut self, who: &Fqdn, call: CallId, writes: Vec<Write>) {
+        if self.full.contains(who) {
+            let result = Err(StoreFailure::Full);
+            return self.input(who, Input::Persisted { call, result }, Duration::ZERO);
+        }
         let store = self.stores.entry(who.clone()).or_default();
         for Write { table, key, value } in writes {
             match value {
@@ -31,6 +35,15 @@ impl Bench {
             };
         }
         self.input(who, Input::Persisted { call, result: Ok(()) }, Duration::ZERO);
+    }
+
+    /// Fills a host's disk, or makes room on it again.
+    pub fn set_disk_full(&mut self, who: &str, is_full: bool) {
+        if is_full {
+            self.full.insert(name(who));
+        } else {
+            self.full.remove(&name(who));
+        }
     }
 
     /// How many records a host has stored.

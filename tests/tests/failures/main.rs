@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | `joining` | a node that cannot join |
 //! | `connecting` | a tunnel that cannot be had |
+//! | `full_disks` | a server that cannot store anything any more |
 //! | `healing` | servers that come back |
 
 mod connecting;
+mod full_disks;
 mod healing;
 mod joining;
 

@@ -129,6 +129,16 @@ impl Builder {
         self.at(at, Action::Restart(ServerName { server: server.into() }))
     }
 
+    /// The disk of a server that stores on one is full.
+    pub fn disk_full(self, at: TimeSpan, server: impl Into<String>) -> Self {
+        self.at(at, Action::DiskFull(ServerName { server: server.into() }))
+    }
+
+    /// It has room again.
+    pub fn disk_free(self, at: TimeSpan, server: impl Into<String>) -> Self {
+        self.at(at, Action::DiskFree(ServerName { server: server.into() }))
+    }
+
     /// A network loses its link.
     pub fn link_down(self, at: TimeSpan, network: impl Into<String>) -> Self {
         self.at(at, Action::LinkDown(NetworkName { network: network.into() }))

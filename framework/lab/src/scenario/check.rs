@@ -252,6 +252,12 @@ impl Check<'_> {
                 Action::Restart(name) => {
                     self.reference(&["event", &index, "restart", "server"], "server", &name.server, servers.clone());
                 }
+                Action::DiskFull(name) => {
+                    self.disk(&["event", &index, "disk-full", "server"], &name.server, &servers);
+                }
+                Action::DiskFree(name) => {
+                    self.disk(&["event", &index, "disk-free", "server"], &name.server, &servers);
+                }
                 Action::LinkDown(name) => {
                     let path = ["event", index.as_str(), "link-down", "network"];
                     self.reference(&path, "network", &name.network, keys(&scenario.network));
@@ -261,6 +267,18 @@ impl Check<'_> {
                     self.reference(&path, "network", &name.network, keys(&scenario.network));
                 }
             }
+        }
+    }
+
+    /// The disk of a server: it has one if it does not store in memory.
+    fn disk(&mut self, path: &[&str], server: &str, servers: &[&str]) {
+        self.reference(path, "server", server, servers.to_vec());
+        let storage = match server.split_once('.') {
+            None => Some(self.scenario.at_account_server(Kind::Storage)),
+            Some((_, domain)) => self.scenario.at_domain(Kind::Storage, domain),
+        };
+        if servers.contains(&server) && storage != Some("sled") {
+            self.wrong(path, format!("{server} stores in memory and has no disk; choose its storage \"sled\""));
         }
     }
 

@@ -22,6 +22,10 @@ pub enum Action {
     Fail(ServerName),
     /// A server that failed starts again from its store.
     Restart(ServerName),
+    /// Something else on a server's host fills its disk to the last byte.
+    DiskFull(ServerName),
+    /// What had filled the disk is gone.
+    DiskFree(ServerName),
     /// A network loses its link to the internet.
     LinkDown(NetworkName),
     /// The link is back.
@@ -74,6 +78,10 @@ struct EventTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restart: Option<ServerName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk_full: Option<ServerName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk_free: Option<ServerName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     link_down: Option<NetworkName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     link_up: Option<NetworkName>,
@@ -87,15 +95,18 @@ impl TryFrom<EventTable> for Event {
             table.r#move.map(Action::Move),
             table.fail.map(Action::Fail),
             table.restart.map(Action::Restart),
+            table.disk_full.map(Action::DiskFull),
+            table.disk_free.map(Action::DiskFree),
             table.link_down.map(Action::LinkDown),
             table.link_up.map(Action::LinkUp),
         ];
         let mut given = actions.into_iter().flatten();
         match (given.next(), given.next()) {
             (Some(action), None) => Ok(Self { at: table.at, action }),
-            _ => {
-                Err("an event has exactly one of move, fail, restart, link-down, link-up; write one [[event]] for each")
-            }
+            _ => Err(
+                "an event has exactly one of move, fail, restart, disk-full, disk-free, link-down, link-up; write one \
+                 [[event]] for each",
+            ),
         }
     }
 }
@@ -107,6 +118,8 @@ impl From<Event> for EventTable {
             Action::Move(action) => table.r#move = Some(action),
             Action::Fail(action) => table.fail = Some(action),
             Action::Restart(action) => table.restart = Some(action),
+            Action::DiskFull(action) => table.disk_full = Some(action),
+            Action::DiskFree(action) => table.disk_free = Some(action),
             Action::LinkDown(action) => table.link_down = Some(action),
             Action::LinkUp(action) => table.link_up = Some(action),
         }

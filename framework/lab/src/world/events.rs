@@ -1,4 +1,4 @@
-//! What the scenario lets happen while the world lives: nodes move, servers fail, links go down.
+//! What the scenario lets happen while the world lives: nodes move, servers fail, disks fill up, links go down.
 
 use super::internet::Internet;
 use super::servers::Servers;
@@ -44,6 +44,8 @@ async fn happen(
         Action::Move(action) => relocate(action, scenario, internet, log).await,
         Action::Fail(name) => servers.fail(&name.server).map_err(|error| error.to_string()),
         Action::Restart(name) => servers.restart(&name.server).await.map_err(|error| error.to_string()),
+        Action::DiskFull(name) => servers.set_disk_full(&name.server, true).map_err(|error| error.to_string()),
+        Action::DiskFree(name) => servers.set_disk_full(&name.server, false).map_err(|error| error.to_string()),
         Action::LinkDown(name) => set_link(internet, &name.network, false),
         Action::LinkUp(name) => set_link(internet, &name.network, true),
     }

@@ -1,5 +1,6 @@
 //! The simulated internet of one run, and what every entity takes from it: a host, a TLS end, a store.
 
+use super::disks::{DiskError, Disks};
 use super::keys::KeyRing;
 use super::topology::{ROOT_SERVER, Topology};
 use crate::scenario::Scenario;
@@ -7,11 +8,9 @@ use ntmobile_actors::host::{Host, HostParts};
 use ntmobile_actors::server::{DNS_PORT, TLS_PORT};
 use ntmobile_actors::supervise::PanicPolicy;
 use ntmobile_ports::certificate::{CertificateError, Identity, NetworkAuthority};
-use ntmobile_ports::compute::Inline;
 use ntmobile_ports::net::{Net, NetError};
 use ntmobile_ports::quic::{TlsEndpoint, TlsOptions, TlsSetupError};
 use ntmobile_ports::store::Store;
-use ntmobile_ports::stores::{MemoryStore, OpenError, SledOptions, SledStore};
 use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::time::UnixTime;
 use ntmobile_sim::World;
@@ -21,9 +20,7 @@ use ntmobile_wire::address::DualStack;
 use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::name::{Fqdn, NameError};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -56,7 +53,7 @@ pub enum EquipmentError {
     Tls(#[from] TlsSetupError),
     /// A store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] DiskError),
 }
 
 /// The internet of one run.
@@ -69,9 +66,8 @@ pub(super) struct Internet {
     root_servers: Vec<SocketAddr>,
     /// A number for each certificate, so that each is another.
     serial: RefCell<u64>,
-    /// What servers keep across a restart.
-    stores: RefCell<BTreeMap<String, Arc<dyn Store>>>,
-    databases: PathBuf,
+    /// What servers and nodes keep across a restart.
+    pub(super) disks: Disks,
     /// Where packet keys go, if anybody is to read the packets.
     pub(super) key_log: Option<Arc<KeyRing>>,
 }
@@ -82,7 +78,6 @@ impl Internet {
         world: World,
         topology: Topology,
         recorder: Recorder,
-        databases: PathBuf,
     ) -> Result<Self, EquipmentError> {
         let epoch = UnixTime(scenario.world.epoch);
         let mut seed = [0; 32];
@@ -95,8 +90,7 @@ impl Internet {
             epoch,
             root_servers: Vec::new(),
             serial: RefCell::new(1),
-            stores: RefCell::default(),
-            databases,
+            disks: Disks::default(),
             key_log: None,
         };
         let root = internet.addresses(ROOT_SERVER)?;
@@ -184,25 +178,18 @@ impl Internet {
         )?))
     }
 
-    /// The store of a server: the same one again after a restart.
+    /// The store of a server: what it kept is there again after a restart.
     pub(super) async fn server_store(&self, name: &str, plugin: &str) -> Result<Arc<dyn Store>, EquipmentError> {
-        if plugin != "sled" {
-            return Ok(self.memory_store(name));
+        match plugin {
+            "sled" => Ok(self.disks.sled_store(name).await?),
+            _ => Ok(self.disks.memory_store(name)),
         }
-        let known = self.stores.borrow().get(name).cloned();
-        if let Some(store) = known {
-            return Ok(store);
-        }
-        let options = SledOptions::new(self.databases.join(name));
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(options, Arc::new(Inline)).await?);
-        self.stores.borrow_mut().insert(name.to_owned(), Arc::clone(&store));
-        Ok(store)
     }
 
-    /// A store in memory: the same one again after a restart.
-    pub(super) fn memory_store(&self, name: &str) -> Arc<dyn Store> {
-        let mut stores = self.stores.borrow_mut();
-        let store = stores.entry(name.to_owned()).or_insert_with(|| Arc::new(MemoryStore::new()));
-        Arc::clone(store)
+    /// A host's power goes out: every socket dies without a word, and nothing more is written.
+    pub(super) fn crash(&self, name: &str) -> Result<(), EquipmentError> {
+        self.machine(name)?.crash();
+        self.disks.power_off(name);
+        Ok(())
     }
 }

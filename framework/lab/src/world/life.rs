@@ -137,8 +137,7 @@ impl Life {
         if recording.capture {
             capture(&world, &topology, directory, epoch)?;
         }
-        let databases = directory.path().join("stores");
-        let internet = Internet::new(scenario, world.clone(), topology, recorder.clone(), databases);
+        let internet = Internet::new(scenario, world.clone(), topology, recorder.clone());
         let mut internet = internet.map_err(WorldError::from)?;
         internet.key_log = recording.capture.then(Arc::default);
         Ok(Self {

@@ -5,6 +5,7 @@
 
 pub mod bound;
 mod credentials;
+mod disks;
 mod events;
 mod internet;
 mod keys;

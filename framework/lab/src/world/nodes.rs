@@ -67,8 +67,7 @@ impl Nodes {
             let start = scenario.node[name].start.unwrap_or_default();
             let device = device(scenario, internet, credentials, name)?;
             let account = account(scenario, name)?;
-            let password = credentials.of(name).and_then(Secret::password);
-            let credential = password.map_or(Credential::Certificate, Credential::from);
+            let credential = credential(credentials, name);
             let (clock, board, name) = (internet.world.clock(), board.clone(), name.clone());
             let key_log = internet.key_log.clone();
             actix::spawn(async move {
@@ -108,6 +107,12 @@ pub(super) fn account(scenario: &Scenario, node: &str) -> Result<Account, NameEr
     Account::parse(&format!("{node}@{}", scenario.node[node].domain))
 }
 
+/// What a node proves itself with.
+pub(super) fn credential(credentials: &Credentials, node: &str) -> Credential {
+    let password = credentials.of(node).and_then(Secret::password);
+    password.map_or(Credential::Certificate, Credential::from)
+}
+
 /// What a node joins on.
 pub(super) fn device(
     scenario: &Scenario,
@@ -122,7 +127,7 @@ pub(super) fn device(
         _ => None,
     };
     let tls = internet.node_tls(full_name.as_str(), &host, identity)?;
-    let store = internet.memory_store(full_name.as_str());
+    let store = internet.disks.memory_store(full_name.as_str());
     let suite = match scenario.at_node(Kind::Suite, name) {
         Some("chacha20-poly1305") => CipherSuite::ChaCha20Poly1305,
         _ => CipherSuite::Aes128Gcm,

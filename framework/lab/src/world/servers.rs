@@ -86,7 +86,7 @@ impl Servers {
 
     /// Its power goes out: it forgets what it has not stored, and tells nobody.
     pub(super) fn fail(&self, name: &str) -> Result<(), ServerError> {
-        self.internet.machine(&self.full_name(name))?.crash();
+        self.internet.crash(&self.full_name(name))?;
         self.running.borrow_mut().remove(name);
         Ok(())
     }
@@ -98,6 +98,12 @@ impl Servers {
         }
         self.internet.machine(&self.full_name(name))?.restart();
         self.start_one(name).await
+    }
+
+    /// Something else on its host fills the disk, or is removed again.
+    pub(super) fn set_disk_full(&self, name: &str, is_full: bool) -> Result<(), ServerError> {
+        let filled = self.internet.disks.set_full(&self.full_name(name), is_full);
+        Ok(filled.map_err(EquipmentError::from)?)
     }
 
     fn full_name(&self, name: &str) -> String {

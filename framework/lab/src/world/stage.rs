@@ -19,7 +19,7 @@ use super::credentials::Credentials;
 use super::events::{Happenings, schedule};
 use super::internet::Internet;
 use super::names::Names;
-use super::nodes::{Nodes, device};
+use super::nodes::{Nodes, credential, device};
 use super::servers::Servers;
 use super::topology::Topology;
 use super::traffic::Board;
@@ -30,6 +30,7 @@ use ntmobile_proto::time::UnixTime;
 use ntmobile_sim::ports::clock::SimClock;
 use ntmobile_sim::{Simulation, SimulationFailure};
 use ntmobile_telemetry::{Recorder, Timeline, TimelineError};
+use ntmobile_wire::message::Credential;
 use std::rc::Rc;
 use std::sync::Arc;
 use thiserror::Error;
@@ -83,10 +84,14 @@ impl Stage {
         Ok(device(&self.scenario, &self.internet, &self.credentials, name)?)
     }
 
+    /// What a node of the scenario proves itself with: its password, or that its device shows its certificate.
+    pub fn credential(&self, name: &str) -> Credential {
+        credential(&self.credentials, name)
+    }
+
     /// Takes any host's power away, also that of a name server, which no event reaches: `root-server`.
     pub fn crash(&self, host: &str) -> Result<(), WorldError> {
-        self.internet.machine(host)?.crash();
-        Ok(())
+        Ok(self.internet.crash(host)?)
     }
 
     /// The world's time.
@@ -118,8 +123,7 @@ where
     let mut simulation = Simulation::new(scenario.world.seed).with_epoch(epoch).with_time_limit(duration);
     let world = simulation.world();
     let topology = world.network(|network| Topology::build(scenario, network)).map_err(WorldError::from)?;
-    let databases = std::env::temp_dir().join(format!("ntmobile-stage-{}", std::process::id()));
-    let internet = Internet::new(scenario, world, topology, recorder, databases).map_err(WorldError::from)?;
+    let internet = Internet::new(scenario, world, topology, recorder).map_err(WorldError::from)?;
     let (scenario, internet) = (Rc::new(scenario.clone()), Rc::new(internet));
     let played = simulation.run(async move {
         let stage = Stage::set(scenario, internet).await?;

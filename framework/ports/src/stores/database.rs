@@ -59,7 +59,7 @@ impl Database {
             TryLockError::WouldBlock => OpenError::Locked(options.path.clone()),
             TryLockError::Error(error) => io(error),
         })?;
-        let ballast = Ballast::new(options.path.join("ballast"), options.reserve);
+        let ballast = Ballast::new(options.path.join("ballast"), options.reserve, options.space.clone());
         let (witness, acknowledged) = Witness::open(&options.path.join("acknowledged")).map_err(io)?;
         let mut database = Self { options, ballast, witness, batches: 0, open: None, failure: None, _lock: lock };
         if let Err(error) = database.start() {
@@ -109,9 +109,10 @@ impl Database {
             batch.insert(COUNT, &number.to_be_bytes());
         }
         let ready: Vec<&sled::Batch> = sound.iter().filter_map(|batch| batch.as_ref().ok()).collect();
+        let size = batches.iter().zip(&sound).filter(|(_, sound)| sound.is_ok()).map(|(writes, _)| size(writes)).sum();
         let written = match self.failure.clone() {
             Some(failure) => Err(failure),
-            None => self.write_or_make_room(&ready),
+            None => self.write_or_make_room(&ready, size),
         };
         if let Err(failure) = &written {
             self.failure = Some(failure.clone());
@@ -127,13 +128,13 @@ impl Database {
         sound.into_iter().map(each).collect()
     }
 
-    fn write_or_make_room(&mut self, batches: &[&sled::Batch]) -> Result<(), String> {
-        match self.try_write(batches) {
+    fn write_or_make_room(&mut self, batches: &[&sled::Batch], size: u64) -> Result<(), String> {
+        match self.try_write(batches, size) {
             Err(error) if is_full(&error) => {
                 self.open = None;
                 self.ballast.throw_overboard();
                 // Whatever part of the batches is on the disk already, writing them again in their order ends the same.
-                self.start().and_then(|()| self.try_write(batches)).map_err(|error| {
+                self.start().and_then(|()| self.try_write(batches, size)).map_err(|error| {
                     format!(
                         "the disk is full to the last reserve, and whether the last writes hold is not known: {error}"
                     )
@@ -143,8 +144,9 @@ impl Database {
         }
     }
 
-    fn try_write(&self, batches: &[&sled::Batch]) -> sled::Result<()> {
+    fn try_write(&self, batches: &[&sled::Batch], size: u64) -> sled::Result<()> {
         let (database, file) = self.open.as_ref().ok_or_else(closed)?;
+        self.options.space.take(size)?;
         for batch in batches {
             database.apply_batch((*batch).clone())?;
         }
@@ -156,7 +158,6 @@ impl Database {
     /// What sled is to write.
     fn batch(&self, writes: &[Write]) -> Result<sled::Batch, StoreFailure> {
         let mut batch = sled::Batch::default();
-        let mut size = 0;
         for write in writes {
             if write.table.is_empty() || write.table.contains('\0') {
                 return Err(StoreFailure::Failed(format!("{:?} cannot be a table's name", write.table)));
@@ -165,13 +166,13 @@ impl Database {
             if value.len() > LARGEST_VALUE || write.key.len() > LARGEST_VALUE {
                 return Err(StoreFailure::Failed(format!("a record of table {:?} is too large", write.table)));
             }
-            size += (value.len() + write.key.len() + write.table.len()) as u64;
             let place = place(write.table, &write.key);
             match &write.value {
                 Some(value) => batch.insert(place, &value[..]),
                 None => batch.remove(place),
             }
         }
+        let size = size(writes);
         if size > self.options.reserve / LARGEST_BATCH {
             return Err(StoreFailure::Failed(format!("a batch of {size} bytes is too large")));
         }
@@ -252,6 +253,13 @@ fn is_full(error: &sled::Error) -> bool {
 
 fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// How many bytes a batch carries.
+fn size(writes: &[Write]) -> u64 {
+    let of_one =
+        |write: &Write| write.table.len() + write.key.len() + write.value.as_ref().map_or(0, |value| value.len());
+    writes.iter().map(|write| of_one(write) as u64).sum()
 }
 
 /// Table and key as one key: ordered by table, then by key, since no table's name holds a zero.

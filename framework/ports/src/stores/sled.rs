@@ -1,6 +1,7 @@
 //! `sled`: records on one machine's disk, embedded.
 
 use super::database::Database;
+use super::space::DiskSpace;
 use crate::compute::{self, Compute};
 use crate::store::Store;
 use async_trait::async_trait;
@@ -29,19 +30,21 @@ pub enum OpenError {
 }
 
 /// Where, and how much space is held back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SledOptions {
     /// A directory of the store's own; it is created if it is missing.
     pub path: PathBuf,
     /// Bytes that the store occupies beforehand, so that a full disk never interrupts a write. At least 2 MiB; a batch may
     /// be a quarter of it.
     pub reserve: u64,
+    /// The space on its disk: what the system has, unless a simulation fills it.
+    pub space: DiskSpace,
 }
 
 impl SledOptions {
     /// Holds 16 MiB back.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), reserve: 16 * 1024 * 1024 }
+        Self { path: path.into(), reserve: 16 * 1024 * 1024, space: DiskSpace::default() }
     }
 }
 
@@ -55,7 +58,8 @@ pub struct SledStore {
 struct Shared {
     /// Batches in the order in which they were committed.
     queue: Mutex<VecDeque<Queued>>,
-    database: Mutex<Database>,
+    /// None once it is closed.
+    database: Mutex<Option<Database>>,
 }
 
 struct Queued {
@@ -67,13 +71,19 @@ impl SledStore {
     /// Opens or creates a store; it reads all of it, to find damage at once.
     pub async fn open(options: SledOptions, compute: Arc<dyn Compute>) -> Result<Self, OpenError> {
         let (database, _) = compute::run(&*compute, move || Database::open(options)).await?;
-        let shared = Shared { queue: Mutex::default(), database: Mutex::new(database) };
+        let shared = Shared { queue: Mutex::default(), database: Mutex::new(Some(database)) };
         Ok(Self { compute, shared: Arc::new(shared) })
+    }
+
+    /// Closes the database at once, whoever still holds the store: what is queued is not written, every operation fails from
+    /// now on, and the directory can be opened again.
+    pub fn close(&self) {
+        *self.shared.database() = None;
     }
 }
 
 impl Shared {
-    fn database(&self) -> MutexGuard<'_, Database> {
+    fn database(&self) -> MutexGuard<'_, Option<Database>> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,18 +96,27 @@ impl Shared {
         if batches.is_empty() {
             return;
         }
-        for (answer, result) in answers.into_iter().zip(database.write(&batches)) {
+        let results = match &mut *database {
+            Some(database) => database.write(&batches),
+            None => batches.iter().map(|_| Err(closed())).collect(),
+        };
+        for (answer, result) in answers.into_iter().zip(results) {
             // Whoever does not wait any more does not want to know.
             let _nobody_waits = answer.send(result);
         }
     }
 }
 
+fn closed() -> StoreFailure {
+    StoreFailure::Failed("the store is closed".to_owned())
+}
+
 #[async_trait]
 impl Store for SledStore {
     async fn load(&self) -> Result<Vec<Record>, StoreFailure> {
         let shared = Arc::clone(&self.shared);
-        compute::run(&*self.compute, move || shared.database().load()).await
+        compute::run(&*self.compute, move || shared.database().as_ref().map_or_else(|| Err(closed()), Database::load))
+            .await
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreFailure> {

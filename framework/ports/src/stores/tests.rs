@@ -44,7 +44,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn open(path: &Path) -> SledStore {
-    let options = SledOptions { path: path.to_owned(), reserve: 2 * 1024 * 1024 };
+    let options = SledOptions { reserve: 2 * 1024 * 1024, ..SledOptions::new(path.to_owned()) };
     run(SledStore::open(options, Arc::new(Threads))).expect("the store opens")
 }
 

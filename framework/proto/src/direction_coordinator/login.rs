@@ -3,7 +3,7 @@
 use super::{Cx, DirectionCoordinator, Due, TlsTag, Wait, config, records};
 use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Peer};
-use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses};
+use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses, Write};
 use crate::time::UnixTime;
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use ntmobile_wire::identifier::{KeyId, Session};
 use ntmobile_wire::key::NamedKey;
 use ntmobile_wire::message::{
     AuthenticationRequest, AuthenticationResponse, Credential, KeyDistribution, LoginRequest, LoginResponse, Message,
-    RefusalCode,
+    NtmAck, RefusalCode,
 };
 use ntmobile_wire::relogin;
 use ntmobile_wire::subkey::{KeyKind, Role};
@@ -26,6 +26,14 @@ const LOGINS: usize = 4_096;
 pub(super) struct LoginInProgress {
     ticket: TlsTicket,
     request: LoginRequest,
+}
+
+/// A login that the AS has granted and that waits for the store.
+#[derive(Debug)]
+pub(super) struct Grant {
+    peer: Peer,
+    key: NamedKey,
+    vouched: AuthenticationResponse,
 }
 
 /// What the AS said of a node at its last login here, so that a re-login needs no AS.
@@ -44,25 +52,23 @@ impl DirectionCoordinator {
         if !self.config.name.directs(&distribution.node) {
             return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not a name of this DC's domain");
         }
-        let peer = Peer { name: distribution.node, application: distribution.application };
+        let peer = Peer { name: distribution.node.clone(), application: distribution.application };
         let lifetime = Duration::from_secs(u64::from(distribution.lifetime_s));
-        let write = self.hold_node_key(cx, peer, distribution.key, lifetime, Some(distribution.node_session));
-        let call = self.calls.open(Wait::KeyStored(ticket));
+        let write = node_key_write(cx, &peer, &distribution.key, lifetime);
+        let call = self.calls.open(Wait::KeyStored(ticket, Box::new(distribution)));
         cx.push(Effect::Persist { call, writes: vec![write] });
     }
 
+    /// A key that the AS distributed is on stable storage.
+    pub(super) fn stored_key(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, distribution: KeyDistribution) {
+        let peer = Peer { name: distribution.node, application: distribution.application };
+        let lifetime = Duration::from_secs(u64::from(distribution.lifetime_s));
+        self.hold_node_key(cx, peer, distribution.key, lifetime, distribution.node_session);
+        tls::answer(cx, self.endpoint.session(), ticket, NtmAck::default());
+    }
+
     /// Begins to use a K_ntmdc; the one before it stays valid until it expires, since its holder may not know yet.
-    fn hold_node_key(
-        &mut self,
-        cx: &Cx<'_>,
-        peer: Peer,
-        key: NamedKey,
-        lifetime: Duration,
-        session: Option<Session>,
-    ) -> crate::machine::Write {
-        let name = Bytes::from(format!("{} {}", peer.name, peer.application.0));
-        let ends = UnixTime(cx.wall.0 + lifetime.as_secs());
-        let write = records::key_write(records::NODE_KEYS, name, &key, ends);
+    fn hold_node_key(&mut self, cx: &Cx<'_>, peer: Peer, key: NamedKey, lifetime: Duration, session: Session) {
         match self.nodes.get_mut(&peer) {
             // A registered node is spoken to under the key it registered with until it has registered with the new one.
             Some(record) if record.registered(cx.now).is_some() => {}
@@ -70,9 +76,8 @@ impl DirectionCoordinator {
             None => self.nodes.insert(peer.clone(), super::NodeRecord::new(key.id)),
         }
         let own = (Role::Dc, self.endpoint.session());
-        let association = Association::new(key, KeyKind::Ntmdc, own, (Role::Node, session), peer);
+        let association = Association::new(key, KeyKind::Ntmdc, own, (Role::Node, Some(session)), peer);
         self.endpoint.add(association.expiring(cx.now + lifetime));
-        write
     }
 
     /// A node logs in here (`via-dc`).
@@ -200,36 +205,36 @@ impl DirectionCoordinator {
     /// Makes K_ntmdc and, once it is stored, tells the node.
     fn grant(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, peer: Peer, vouched: AuthenticationResponse) {
         let key = NamedKey::draw(cx.entropy);
-        let lifetime = self.config.node_key_lifetime;
-        let write = self.hold_node_key(cx, peer.clone(), key.clone(), lifetime, Some(ticket.session));
-        if let Some(record) = self.nodes.get_mut(&peer) {
-            record.vouched = Some(Vouched { response: vouched.clone() });
-        }
-        let response = LoginResponse {
-            node: peer.name,
-            key,
-            lifetime_s: config::seconds(lifetime),
-            dc_session: self.endpoint.session(),
-            cs_token: vouched.cs_token,
-            voucher: vouched.voucher,
-            voucher_key: vouched.voucher_key,
-        };
-        let call = self.calls.open(Wait::LoginStored(ticket, Box::new(response)));
+        let write = node_key_write(cx, &peer, &key, self.config.node_key_lifetime);
+        let call = self.calls.open(Wait::LoginStored(ticket, Box::new(Grant { peer, key, vouched })));
         cx.push(Effect::Persist { call, writes: vec![write] });
     }
 
     /// The key of a login is on stable storage.
-    pub(super) fn stored_login(
-        &mut self,
-        cx: &mut Cx<'_>,
-        ticket: &TlsTicket,
-        response: LoginResponse,
-        failure: Option<String>,
-    ) {
-        let session = self.endpoint.session();
-        match failure {
-            Some(failure) => tls::refuse(cx, session, ticket, RefusalCode::StorageFailed, &failure),
-            None => tls::answer(cx, session, ticket, response),
+    pub(super) fn stored_login(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, grant: Grant) {
+        let Grant { peer, key, vouched } = grant;
+        let lifetime = self.config.node_key_lifetime;
+        self.hold_node_key(cx, peer.clone(), key.clone(), lifetime, ticket.session);
+        if let Some(record) = self.nodes.get_mut(&peer) {
+            record.vouched = Some(Vouched { response: vouched.clone() });
         }
+        let session = self.endpoint.session();
+        let response = LoginResponse {
+            node: peer.name,
+            key,
+            lifetime_s: config::seconds(lifetime),
+            dc_session: session,
+            cs_token: vouched.cs_token,
+            voucher: vouched.voucher,
+            voucher_key: vouched.voucher_key,
+        };
+        tls::answer(cx, session, ticket, response);
     }
+}
+
+/// The record of a K_ntmdc.
+fn node_key_write(cx: &Cx<'_>, peer: &Peer, key: &NamedKey, lifetime: Duration) -> Write {
+    let name = Bytes::from(format!("{} {}", peer.name, peer.application.0));
+    let ends = UnixTime(cx.wall.0.saturating_add(lifetime.as_secs()));
+    records::key_write(records::NODE_KEYS, name, key, ends)
 }

@@ -31,11 +31,13 @@ use crate::time::Instant;
 use crate::tls::{self, TlsClient, TlsOutcome, TlsTicket};
 use delivery::Delivery;
 use direction::Direction;
-use login::LoginInProgress;
+use login::{Grant, LoginInProgress};
 use nodes::{NodeRecord, Nodes};
 use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
-use ntmobile_wire::message::{LoginResponse, Message, Refusal, RefusalCode, RouteDirectionAcknowledge};
+use ntmobile_wire::message::{
+    KeyDistribution, KeySharingRequest, Message, Refusal, RefusalCode, RouteDirectionAcknowledge,
+};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Role};
 use registration::RegistrationInProgress;
@@ -91,12 +93,12 @@ enum Wait {
     PeerCoordinator(u64),
     /// The AS, for this login.
     AccountServer(u64),
-    /// A distributed key is stored: acknowledge it.
-    KeyStored(TlsTicket),
-    /// A login's key is stored: answer it.
-    LoginStored(TlsTicket, Box<LoginResponse>),
-    /// A key that another server shared is stored: acknowledge it.
-    SharedKeyStored(TlsTicket),
+    /// A distributed key is stored: hold and acknowledge it.
+    KeyStored(TlsTicket, Box<KeyDistribution>),
+    /// A login's key is stored: hold it and answer.
+    LoginStored(TlsTicket, Box<Grant>),
+    /// A key that another server shared is stored: hold and acknowledge it.
+    SharedKeyStored(TlsTicket, Box<KeySharingRequest>),
     /// An allotted address is stored: go on with the registration.
     AddressStored(u64),
     /// A key that we shared is stored: nothing waits for it.
@@ -278,12 +280,18 @@ impl DirectionCoordinator {
         if result.is_err() {
             cx.count("dc.store_failed");
         }
-        let failure = result.err().map(|failure| failure.to_string());
-        match self.calls.close(call) {
-            Some(Wait::KeyStored(ticket) | Wait::SharedKeyStored(ticket)) => self.stored_key(cx, &ticket, failure),
-            Some(Wait::LoginStored(ticket, response)) => self.stored_login(cx, &ticket, *response, failure),
-            Some(Wait::AddressStored(id)) => self.address_stored(cx, id, failure),
-            Some(Wait::OwnKeyStored) => {}
+        let failure = result.err().map(|failure| format!("{}: {failure}", self.config.name));
+        match (self.calls.close(call), failure) {
+            // Whoever asked does not have the key: nothing is held that is not stored.
+            (
+                Some(Wait::KeyStored(ticket, _) | Wait::LoginStored(ticket, _) | Wait::SharedKeyStored(ticket, _)),
+                Some(failure),
+            ) => tls::refuse(cx, self.endpoint.session(), &ticket, RefusalCode::StorageFailed, &failure),
+            (Some(Wait::KeyStored(ticket, key)), None) => self.stored_key(cx, &ticket, *key),
+            (Some(Wait::LoginStored(ticket, grant)), None) => self.stored_login(cx, &ticket, *grant),
+            (Some(Wait::SharedKeyStored(ticket, request)), None) => self.stored_shared_key(cx, &ticket, *request),
+            (Some(Wait::AddressStored(id)), failure) => self.address_stored(cx, id, failure),
+            (Some(Wait::OwnKeyStored), _) => {}
             _ => cx.count("dc.stale_outcome"),
         }
     }

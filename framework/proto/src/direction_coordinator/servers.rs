@@ -11,9 +11,7 @@ use bytes::Bytes;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::{KeyId, Session};
 use ntmobile_wire::key::NamedKey;
-use ntmobile_wire::message::{
-    KeySharingRequest, KeySharingResponse, Message, NtmAck, Refusal, RefusalCode, SharedKeyPurpose,
-};
+use ntmobile_wire::message::{KeySharingRequest, KeySharingResponse, Message, Refusal, RefusalCode, SharedKeyPurpose};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Role};
 use ntmobile_wire::trace_context::TraceContext;
@@ -189,8 +187,13 @@ impl DirectionCoordinator {
             }
             Ok(_) => Err(super::refusal(RefusalCode::ServerUnreachable, format!("{} answers nonsense", id.name), None)),
             Err(error) => {
+                // What a server without space says is told as it is; anything else means that it cannot be asked.
+                let code = match error.code() {
+                    RefusalCode::StorageFailed => RefusalCode::StorageFailed,
+                    _ => RefusalCode::ServerUnreachable,
+                };
                 let detail = format!("no key with {}: {error}", id.name);
-                Err(super::refusal(RefusalCode::ServerUnreachable, detail, None))
+                Err(super::refusal(code, detail, None))
             }
         };
         for then in waiting {
@@ -260,44 +263,39 @@ impl DirectionCoordinator {
             let detail = "the certificate is not that of the Direction Coordinator which asks";
             return tls::refuse_bearer(cx, session, &ticket, detail);
         }
-        let is_taken = self
-            .endpoint
-            .association(request.key.id)
-            .is_some_and(|known| *known.key() != request.key || known.peer().name != request.requester);
-        if is_taken {
-            // Key identifiers are readable on the wire: nobody may put a key of their own in the place of another's.
+        if self.is_taken(&request) {
             return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "the key identifier is taken");
         }
-        let id = ServerId { kind: ServerKind::Coordinator, name: request.requester };
-        let roles = (Role::Responder, Role::Requester);
-        let call = self.calls.open(Wait::SharedKeyStored(ticket.clone()));
+        let id = ServerId { kind: ServerKind::Coordinator, name: request.requester.clone() };
         let write = self.server_key_write(cx, &id, &request.key, Role::Responder);
+        let call = self.calls.open(Wait::SharedKeyStored(ticket, Box::new(request)));
         cx.push(Effect::Persist { call, writes: vec![write] });
-        let lifetime = Duration::from_secs(u64::from(request.lifetime_s));
-        let association = Association::new(
-            request.key.clone(),
-            KeyKind::Dcdc,
-            (roles.0, session),
-            (roles.1, Some(ticket.session)),
-            Peer::named(id.name.clone()),
-        );
-        self.endpoint.add(association.expiring(cx.now + lifetime.min(self.config.server_key_lifetime)));
-        // A sharing of our own that is under way goes on: both keys are good, each end uses the one that it made.
-        if !matches!(self.servers.shared.get(&id), Some(Shared::Sharing { .. })) {
-            self.servers.shared.insert(id, Shared::Ready(request.key.id));
-        }
     }
 
-    /// A key that the AS or another DC gave us is on stable storage.
-    pub(super) fn stored_key(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, failure: Option<String>) {
+    /// Key identifiers are readable on the wire: nobody may put a key of their own in the place of another's.
+    fn is_taken(&self, request: &KeySharingRequest) -> bool {
+        let known = self.endpoint.association(request.key.id);
+        known.is_some_and(|known| *known.key() != request.key || known.peer().name != request.requester)
+    }
+
+    /// A key that another DC shared is on stable storage.
+    pub(super) fn stored_shared_key(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, request: KeySharingRequest) {
         let session = self.endpoint.session();
-        match failure {
-            Some(failure) => tls::refuse(cx, session, ticket, RefusalCode::StorageFailed, &failure),
-            None if ticket.is_key_sharing() => {
-                tls::answer(cx, session, ticket, KeySharingResponse { server: self.config.name.clone() });
-            }
-            None => tls::answer(cx, session, ticket, NtmAck::default()),
+        // Another key may have taken the identifier while this one was being stored.
+        if self.is_taken(&request) {
+            return tls::refuse(cx, session, ticket, RefusalCode::NotAllowed, "the key identifier is taken");
         }
+        let id = ServerId { kind: ServerKind::Coordinator, name: request.requester };
+        let lifetime = Duration::from_secs(u64::from(request.lifetime_s)).min(self.config.server_key_lifetime);
+        let (own, other) = ((Role::Responder, session), (Role::Requester, Some(ticket.session)));
+        let key = request.key.id;
+        let association = Association::new(request.key, KeyKind::Dcdc, own, other, Peer::named(id.name.clone()));
+        self.endpoint.add(association.expiring(cx.now + lifetime));
+        // A sharing of our own that is under way goes on: both keys are good, each end uses the one that it made.
+        if !matches!(self.servers.shared.get(&id), Some(Shared::Sharing { .. })) {
+            self.servers.shared.insert(id, Shared::Ready(key));
+        }
+        tls::answer(cx, session, ticket, KeySharingResponse { server: self.config.name.clone() });
     }
 
     /// Forgets a key that the other server seems to have lost.

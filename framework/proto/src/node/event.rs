@@ -44,6 +44,9 @@ pub enum JoinError {
     /// No Notification Server serves this node.
     #[error("no Notification Server can be reached ({0}); use udp-keepalive or try again later")]
     NotificationServerUnreachable(String),
+    /// A server cannot store what it would have to remember of this node.
+    #[error("a server of the network cannot store anything ({0}); try again when its operator has made room")]
+    StorageFailed(String),
     /// The host has no network.
     #[error("the host has no usable address; connect it to a network")]
     NoAddress,
@@ -73,6 +76,9 @@ pub enum ConnectError {
     /// A server that is needed does not answer.
     #[error("a server that is needed does not answer ({0}); try again later")]
     ServerUnreachable(String),
+    /// A server that is needed cannot store what it would have to remember.
+    #[error("a server that is needed cannot store anything ({0}); try again when its operator has made room")]
+    StorageFailed(String),
     /// A step of the sequence was not answered in time.
     #[error("timed out at {step}")]
     TimedOut {
@@ -95,6 +101,7 @@ impl ConnectError {
             RefusalCode::PeerNotRegistered => Self::PeerNotRegistered(peer.clone()),
             RefusalCode::NoRelay => Self::NoRelay,
             RefusalCode::ServerUnreachable => Self::ServerUnreachable(refusal.detail),
+            RefusalCode::StorageFailed => Self::StorageFailed(refusal.detail),
             _ => Self::Refused(refusal),
         }
     }

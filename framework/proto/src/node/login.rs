@@ -283,6 +283,7 @@ impl Node {
                     JoinError::AccountServerUnreachable(refusal.detail)
                 }
                 RefusalCode::ServerUnreachable => JoinError::CoordinatorUnreachable(refusal.detail),
+                RefusalCode::StorageFailed => JoinError::StorageFailed(refusal.detail),
                 _ => JoinError::Refused(refusal),
             },
             error if tag == TlsTag::CoordinatorLogin => JoinError::CoordinatorUnreachable(error.to_string()),

@@ -108,6 +108,9 @@ impl Node {
             Err(refusal) if refusal.code == RefusalCode::ServerUnreachable => {
                 self.registration_failed(cx, JoinError::NotificationServerUnreachable(refusal.detail));
             }
+            Err(refusal) if refusal.code == RefusalCode::StorageFailed => {
+                self.registration_failed(cx, JoinError::StorageFailed(refusal.detail));
+            }
             Err(refusal) => self.registration_failed(cx, JoinError::Refused(refusal)),
         }
     }

@@ -10,7 +10,7 @@ fn with_each_store(test: impl Fn(&dyn Store)) {
     test(&MemoryStore::new());
     for compute in [Arc::new(Threads) as Arc<dyn Compute>, Arc::new(Inline)] {
         let directory = tempfile::tempdir().expect("a directory");
-        let options = SledOptions { path: directory.path().join("store"), reserve: 2 * 1024 * 1024 };
+        let options = SledOptions { reserve: 2 * 1024 * 1024, ..SledOptions::new(directory.path().join("store")) };
         test(&run(SledStore::open(options, compute)).expect("the store opens"));
     }
 }

@@ -14,7 +14,7 @@ fn written() -> tempfile::TempDir {
 }
 
 fn try_open(path: &Path) -> Result<SledStore, OpenError> {
-    let options = SledOptions { path: path.to_owned(), reserve: 2 * 1024 * 1024 };
+    let options = SledOptions { reserve: 2 * 1024 * 1024, ..SledOptions::new(path.to_owned()) };
     run(SledStore::open(options, Arc::new(Threads)))
 }
 

@@ -1,7 +1,7 @@
 //! A disk that fills up: a small file system of our own, where the system lets us have one.
 
 use super::*;
-use crate::stores::OpenError;
+use crate::stores::{DiskSpace, OpenError};
 use std::fs::{self, File};
 use std::io::Write as _;
 
@@ -62,7 +62,7 @@ fn child_beside_a_hog() {
     drop(store);
     // Nothing at all is free, and no ballast is left to make room with: not even reading is possible.
     hog(&other.with_extension("more"));
-    let options = SledOptions { path: path.clone(), reserve: 2 * 1024 * 1024 };
+    let options = SledOptions { reserve: 2 * 1024 * 1024, ..SledOptions::new(path.clone()) };
     let refusal = run(SledStore::open(options, Arc::new(Threads))).err();
     assert!(matches!(refusal, None | Some(OpenError::Full(_))), "{refusal:?}");
     fs::remove_file(&other).expect("it was there");
@@ -97,4 +97,35 @@ fn a_full_disk_refuses_whole_batches_and_loses_nothing() {
         }
         assert!(output.status.success() && said.contains("the small disk has done"), "{said}");
     }
+}
+
+#[test]
+fn a_disk_that_a_simulation_fills_behaves_like_one_that_is_full() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let space = DiskSpace::default();
+    let open = || {
+        let options =
+            SledOptions { reserve: 2 * 1024 * 1024, space: space.clone(), ..SledOptions::new(directory.path()) };
+        run(SledStore::open(options, Arc::new(Threads))).expect("the store opens")
+    };
+    let store = open();
+    run(store.commit(batch(0, 1_000))).expect("there is room");
+    space.fill();
+    run(store.commit(batch(1, 1_000))).expect("the ballast makes room for what comes first");
+    for _ in 0..3 {
+        assert_eq!(run(store.commit(batch(2, 1_000))), Err(StoreFailure::Full));
+    }
+    assert_eq!(whole_batches(&store), 2, "what was refused is not visible, what was acknowledged is");
+
+    store.close();
+    assert!(matches!(run(store.commit(batch(2, 1_000))), Err(StoreFailure::Failed(_))), "a closed store takes nothing");
+    let store = open();
+    assert_eq!(whole_batches(&store), 2, "a full store can be opened and read");
+    assert_eq!(run(store.commit(batch(2, 1_000))), Err(StoreFailure::Full), "and is as full as before");
+
+    space.clear();
+    run(store.commit(batch(2, 1_000))).expect("there is room again");
+    space.fill();
+    run(store.commit(batch(3, 1_000))).expect("and ballast again");
+    assert_eq!(whole_batches(&store), 4);
 }
