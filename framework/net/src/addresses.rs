@@ -8,7 +8,7 @@
 //! interfaces that lead there; then the rest.
 //!
 //! **Changes** are told by the kernel (netlink groups of links, addresses and routes of both families). A cable that is
-//! plugged in makes many of them, so they are read once when they have been quiet for [a moment](watch), and only what makes
+//! plugged in makes many of them, so they are read once when they have been quiet for a tenth of a second, and only what makes
 //! a difference is passed on: another set or order of addresses, or another way to the wide network.
 
 mod snapshot;

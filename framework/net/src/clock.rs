@@ -11,7 +11,7 @@ const LONGEST_NAP: Duration = Duration::from_secs(5);
 
 /// Time since the host was started (`CLOCK_BOOTTIME`), the same for every process on the host, and the wall's time.
 ///
-/// [`Clock::sleep_until`] must be called within a tokio runtime. A sleep ends at most [a few seconds](LONGEST_NAP) late when
+/// [`Clock::sleep_until`] must be called within a tokio runtime. A sleep ends at most five seconds late when
 /// the host was suspended during it, and otherwise within the runtime's millisecond.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsClock;

@@ -12,6 +12,9 @@
 //! TLS legs need no port of their own: `ntmobile_ports::quic::TlsEndpoint` runs on [`udp::OsUdpPort`] and
 //! [`clock::OsClock`] with `CryptoChoice::System`.
 //!
+//! [`footprint`] is what a node with a virtual interface changes on its host, and how that is undone whatever happens to the
+//! node.
+//!
 //! **Invariant:** this is the one crate that says `unsafe`, and each block says why it is sound. Nothing here knows the
 //! protocol.
 
@@ -19,6 +22,7 @@ pub mod addresses;
 pub mod clock;
 pub mod compute;
 pub mod entropy;
+pub mod footprint;
 pub mod net;
 mod netlink;
 pub mod roots;

@@ -1,9 +1,9 @@
-//! Questions to the kernel's routing tables that are answered at once, without a runtime.
+//! Questions and orders to the kernel's routing tables, which it answers at once: no runtime is needed.
 
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_core::{
-    DecodeError, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -27,6 +27,11 @@ pub(crate) fn dump(question: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlin
 /// One thing that the kernel works out: the route to a destination.
 pub(crate) fn get(question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
     Ok(ask(question, NLM_F_REQUEST)?.messages.pop())
+}
+
+/// Has the kernel change something, and returns when it has.
+pub(crate) fn change(order: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    ask(order, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
 }
 
 /// What the kernel says.

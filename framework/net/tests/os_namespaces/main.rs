@@ -2,5 +2,6 @@
 //! them. Needs root; run with `cargo test -p ntmobile-net --test os_namespaces -- --ignored`.
 
 mod addresses;
+mod footprint;
 mod namespace;
 mod paths;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -36,6 +37,11 @@ impl Namespace {
     /// Runs a command in it.
     pub(crate) fn run(&self, command: &str) -> String {
         run(&format!("ip netns exec {} {command}", self.name))
+    }
+
+    /// Where its own files lie that take the place of those in `/etc` for the programs that run in it.
+    pub(crate) fn etc(&self) -> PathBuf {
+        PathBuf::from("/etc/netns").join(&self.name)
     }
 
     /// Runs `ip` in it.
@@ -72,6 +78,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        let _there_may_be_none = std::fs::remove_dir_all(self.etc());
         let removed = Command::new("ip").args(["netns", "del", &self.name]).status();
         if !removed.is_ok_and(|status| status.success()) {
             eprintln!("the namespace {} is left behind", self.name);

@@ -1,0 +1,201 @@
+//! The journal: one line for each change, written before the change is made.
+//!
+//! It is locked by the process that owns it for as long as that process lives, however it ends. A last line that was not
+//! written to its end belongs to a change that was not made.
+
+use super::resolver::Hook;
+use super::{FootprintError, links};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// What the names of journals end with.
+const ENDING: &str = ".undo";
+
+/// A change, and what is needed to undo it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// This process owns what follows.
+    Begin { process: u32, interface: String },
+    /// The link was in this state.
+    Link { is_up: bool, mtu: u32 },
+    /// The interface gets an address.
+    Address { address: IpAddr, prefix: u8 },
+    /// A network is routed to the interface.
+    Route { network: IpAddr, prefix: u8 },
+    /// The host's programs ask us for names.
+    Resolver(Hook),
+}
+
+/// A journal that we own.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Where the last step begins.
+    last: u64,
+}
+
+/// What became of an attempt to own a journal.
+enum Claim {
+    Ours(Journal),
+    /// Its owner lives.
+    Owned(File),
+    Absent,
+}
+
+impl Journal {
+    /// Where the journal of `interface` will be; what a predecessor has left is undone.
+    pub(super) fn prepare(directory: &Path, interface: &str) -> Result<PathBuf, FootprintError> {
+        let path = path(directory, interface)?;
+        Self::undo_stale(directory, interface)?;
+        fs::create_dir_all(directory).map_err(|source| FootprintError::Journal { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    /// Begins the journal.
+    pub(super) fn begin(path: PathBuf, interface: &str) -> Result<Self, FootprintError> {
+        let refused = |source| FootprintError::Journal { path: path.clone(), source };
+        match claim(&path, true).map_err(refused)? {
+            Claim::Ours(mut journal) => {
+                let begin = Step::Begin { process: process::id(), interface: interface.to_owned() };
+                journal.append(&begin)?;
+                Ok(journal)
+            }
+            Claim::Owned(file) => Err(running(interface, file)),
+            Claim::Absent => Err(refused(io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// Undoes what a predecessor has left; whether there was anything.
+    pub(super) fn undo_stale(directory: &Path, interface: &str) -> Result<bool, FootprintError> {
+        let path = path(directory, interface)?;
+        match claim(&path, false).map_err(|source| FootprintError::Journal { path, source })? {
+            Claim::Ours(journal) => journal.undo().map(|()| true),
+            Claim::Owned(file) => Err(running(interface, file)),
+            Claim::Absent => Ok(false),
+        }
+    }
+
+    /// The journal of an owner that has just died; `None` if it is somebody else's by now, or gone, or the owner lives.
+    pub(super) fn of_the_dead(path: &Path) -> io::Result<Option<Self>> {
+        match claim(path, false)? {
+            Claim::Ours(journal) => Ok(Some(journal)),
+            Claim::Owned(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Claim::Absent => Ok(None),
+        }
+    }
+
+    /// Writes down a change that is going to be made.
+    pub(super) fn append(&mut self, step: &Step) -> Result<(), FootprintError> {
+        let mut line = serde_json::to_vec(step).expect("a step is plain data");
+        line.push(b'\n');
+        let refused = |source| FootprintError::Journal { path: self.path.clone(), source };
+        self.last = self.file.metadata().map_err(refused)?.len();
+        self.file.write_all(&line).map_err(refused)
+    }
+
+    /// The change that was written down last was not made.
+    pub(super) fn take_back(&mut self) {
+        // If this fails the change is undone though it was not made, which changes nothing.
+        let _undone_for_nothing = self.file.set_len(self.last);
+    }
+
+    /// Undoes everything, the last change first. The journal is removed, or kept if something could not be undone.
+    pub(super) fn undo(mut self) -> Result<(), FootprintError> {
+        let refused = |source| FootprintError::Journal { path: self.path.clone(), source };
+        let steps = steps(&mut self.file).map_err(refused)?;
+        let interface = steps.iter().find_map(|step| match step {
+            Step::Begin { interface, .. } => Some(interface.as_str()),
+            _ => None,
+        });
+        let index = interface.and_then(links::index);
+        let failures: Vec<String> =
+            steps.iter().rev().filter_map(|step| undo(step, index).err()).map(|error| error.to_string()).collect();
+        if !failures.is_empty() {
+            return Err(FootprintError::Undo(failures.join("; ")));
+        }
+        fs::remove_file(&self.path).map_err(refused)
+    }
+}
+
+/// Undoes one change. An interface that is gone has taken its addresses and routes with it.
+fn undo(step: &Step, index: Option<u32>) -> io::Result<()> {
+    match (step, index) {
+        (Step::Resolver(hook), _) => hook.undo(),
+        (Step::Route { network, prefix }, Some(index)) => links::remove_route(index, *network, *prefix),
+        (Step::Address { address, prefix }, Some(index)) => links::remove_address(index, *address, *prefix),
+        (Step::Link { is_up, mtu }, Some(index)) => links::set_state(index, &links::State { is_up: *is_up, mtu: *mtu }),
+        (Step::Begin { .. }, _) | (_, None) => Ok(()),
+    }
+}
+
+/// Opens and locks a journal. Its owner may remove it between the two: then what was locked is no journal any more.
+fn claim(path: &Path, create: bool) -> io::Result<Claim> {
+    loop {
+        let opened = OpenOptions::new().read(true).append(true).create(create).mode(0o600).open(path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(Claim::Absent),
+            opened => opened?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Claim::Owned(file)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let is_same = fs::metadata(path).is_ok_and(|there| {
+            file.metadata().is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+        });
+        if is_same {
+            return Ok(Claim::Ours(Journal { path: path.to_owned(), file, last: 0 }));
+        }
+    }
+}
+
+fn running(interface: &str, mut file: File) -> FootprintError {
+    let process = match steps(&mut file).unwrap_or_default().first() {
+        Some(Step::Begin { process, .. }) => *process,
+        // It has not come so far.
+        _ => 0,
+    };
+    FootprintError::Running { interface: interface.to_owned(), process }
+}
+
+fn steps(file: &mut File) -> io::Result<Vec<Step>> {
+    let mut text = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut text)?;
+    Ok(text.split(|&byte| byte == b'\n').map_while(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+/// The journal of an interface of this network namespace: another's may be called the same.
+fn path(directory: &Path, interface: &str) -> Result<PathBuf, FootprintError> {
+    let is_name = (1..=15).contains(&interface.len())
+        && interface.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b'@')
+        && interface != "."
+        && interface != "..";
+    if !is_name {
+        return Err(FootprintError::Name(interface.to_owned()));
+    }
+    Ok(directory.join(format!("{interface}@{}{ENDING}", namespace())))
+}
+
+/// The number of the network namespace of this thread.
+fn namespace() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino())
+}
+
+/// The interfaces of this network namespace that have a journal.
+pub(super) fn interfaces(directory: &Path) -> Vec<String> {
+    let ending = format!("@{}{ENDING}", namespace());
+    let Ok(files) = fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<String> = files
+        .filter_map(|file| file.ok()?.file_name().into_string().ok()?.strip_suffix(&ending).map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
