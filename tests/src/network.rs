@@ -128,7 +128,9 @@ pub fn open_packets(bench: &mut Bench, node: &str) {
         let told = inbound.notices.into_iter().map(|notice| PacketOutcome::Tell(Input::PacketPath(notice)));
         let carried = match inbound.carried {
             Carried::Packet(packet) => Some(PacketOutcome::Arrived(packet)),
-            Carried::Control(bytes) => Some(PacketOutcome::Tell(Input::TunnelControl { peer: inbound.peer, bytes })),
+            Carried::Control(bytes) => {
+                Some(PacketOutcome::Tell(Input::TunnelControl { tunnel: inbound.tunnel, bytes }))
+            }
             Carried::Nothing => None,
         };
         told.chain(carried).collect()

@@ -197,7 +197,7 @@ impl PacketPath for NodePath {
         }
         match inbound.carried {
             Carried::Packet(packet) => self.deliver(inbound.application, packet),
-            Carried::Control(bytes) => self.tell(Input::TunnelControl { peer: inbound.peer, bytes }),
+            Carried::Control(bytes) => self.tell(Input::TunnelControl { tunnel: inbound.tunnel, bytes }),
             Carried::Nothing => {}
         }
     }

@@ -6,6 +6,7 @@ use crate::trace::Span;
 use bytes::Bytes;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::entropy::Entropy;
+use ntmobile_wire::identifier::Spi;
 use ntmobile_wire::message::Credential;
 use ntmobile_wire::name::{Account, Fqdn};
 use ntmobile_wire::trace_context::TraceContext;
@@ -145,8 +146,8 @@ pub enum Input {
     },
     /// A message on the reserved port inside a tunnel.
     TunnelControl {
-        /// The node whose tunnel carried it.
-        peer: Fqdn,
+        /// The tunnel that carried it: the SPI towards us that it was installed with.
+        tunnel: Spi,
         /// The message in its frame.
         bytes: Bytes,
     },
@@ -212,7 +213,8 @@ pub enum Input {
     },
 }
 
-/// What the packet path tells signalling.
+/// What the packet path tells signalling. A tunnel is named by the SPI towards us that it was installed with: a device has
+/// one for each pair of applications, and for a while the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PacketNotice {
     /// A packet for this peer found no usable tunnel.
@@ -222,13 +224,13 @@ pub enum PacketNotice {
     },
     /// The first packet under a new tunnel key was authenticated.
     Proved {
-        /// The peer.
-        peer: Fqdn,
+        /// The tunnel.
+        tunnel: Spi,
     },
     /// An authenticated packet came from another address than the tunnel's.
     Roamed {
-        /// The peer.
-        peer: Fqdn,
+        /// The tunnel.
+        tunnel: Spi,
         /// Where it came from.
         from: SocketAddr,
     },

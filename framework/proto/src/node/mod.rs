@@ -332,8 +332,8 @@ impl Machine for Node {
             }
             Input::AddressesChanged { addresses } => self.addresses_changed(cx, addresses),
             Input::Datagram { from, bytes } => self.datagram(cx, from, bytes),
-            Input::TunnelControl { peer, bytes } => self.controlled(cx, &peer, &bytes),
-            Input::PacketPath(PacketNotice::Proved { peer }) => self.tunnel_proved(cx, &peer),
+            Input::TunnelControl { tunnel, bytes } => self.controlled(cx, tunnel, &bytes),
+            Input::PacketPath(PacketNotice::Proved { tunnel }) => self.tunnel_proved(cx, tunnel),
             Input::PacketPath(notice) => self.packet_notice(cx, &notice),
             Input::TlsAnswered { call, result } => {
                 if let Some(outcome) = self.tls.answered(cx, call, result) {

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::datagram::NAT_KEEPALIVE;
 use ntmobile_wire::frame::Frame;
+use ntmobile_wire::identifier::Spi;
 use ntmobile_wire::key::NamedKey;
 use ntmobile_wire::message::{HolePunching, Message, RekeyRequest, RekeyResponse, TunnelEnd};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a Rekey Response may take before the request is repeated.
@@ -101,21 +103,29 @@ impl Node {
             .find(|alias| tunnels.iter().all(|tunnel| seen(tunnel) != *alias))
     }
 
+    /// Whose standing tunnel receives under this SPI; nobody's, where a newer one has replaced it.
+    fn standing(&self, tunnel: Spi) -> Option<Peer> {
+        let tunnel = self.tunnels.receiving(tunnel)?;
+        let peer = Peer { name: tunnel.settings().peer.clone(), application: tunnel.settings().application };
+        let built = self.peers.get(&peer)?.built.as_ref()?;
+        Arc::ptr_eq(&built.tunnel, &tunnel).then_some(peer)
+    }
+
     /// The first packet under a tunnel's key has come: the peer holds the key.
-    pub(super) fn tunnel_proved(&mut self, cx: &mut Cx<'_>, peer: &Fqdn) {
-        let entry = self
-            .peers
-            .iter_mut()
-            .find(|(known, entry)| known.name == *peer && entry.built.as_ref().is_some_and(|built| !built.proved));
-        let Some(built) = entry.and_then(|(_, entry)| entry.built.as_mut()) else { return };
-        built.proved = true;
+    pub(super) fn tunnel_proved(&mut self, cx: &mut Cx<'_>, tunnel: Spi) {
+        let Some(peer) = self.standing(tunnel) else { return };
+        let Some(built) = self.peers.get_mut(&peer).and_then(|entry| entry.built.as_mut()) else { return };
+        if std::mem::replace(&mut built.proved, true) {
+            // The first packet of a later generation.
+            return;
+        }
         let (trace, since) = (built.trace, built.since);
         if let Some(trace) = trace {
             let context = trace.child(cx.entropy);
             let name = "First application packet";
             let span = Span::new(context, Some(trace.span), name, SpanKind::Internal, (since, cx.now))
                 .with("ntm.node", self.name().to_string())
-                .with("ntm.peer", peer.to_string());
+                .with("ntm.peer", peer.name.to_string());
             cx.push(Effect::Span(Box::new(span)));
         }
     }
@@ -125,9 +135,9 @@ impl Node {
         match notice {
             // An authentic packet from another address: the peer's NAT has given it a new mapping. On a relayed path the
             // address is the RS's and does not change.
-            PacketNotice::Roamed { peer, from } => {
-                let built =
-                    self.peers.iter().find(|(known, _)| known.name == *peer).and_then(|(_, e)| e.built.as_ref());
+            PacketNotice::Roamed { tunnel, from } => {
+                let peer = self.standing(*tunnel);
+                let built = peer.and_then(|peer| self.peers.get(&peer)).and_then(|entry| entry.built.as_ref());
                 if let Some(built) = built.filter(|built| built.connection.relay.is_none()) {
                     built.tunnel.move_to(*from);
                     cx.count("node.peer_roamed");
@@ -149,9 +159,8 @@ impl Node {
     }
 
     /// A message that came inside a tunnel.
-    pub(super) fn controlled(&mut self, cx: &mut Cx<'_>, name: &Fqdn, bytes: &[u8]) {
-        let found = self.peers.iter().find(|(known, entry)| known.name == *name && entry.built.is_some());
-        let Some(peer) = found.map(|(peer, _)| peer.clone()) else { return };
+    pub(super) fn controlled(&mut self, cx: &mut Cx<'_>, tunnel: Spi, bytes: &[u8]) {
+        let Some(peer) = self.standing(tunnel) else { return cx.count("node.control_stale") };
         let Ok(frame) = Frame::decode(bytes) else { return cx.count("node.control_malformed") };
         match frame.message {
             Message::Close(_) => self.close_tunnel(cx, &peer, "closed"),

@@ -123,6 +123,11 @@ impl TunnelTable {
         self.snapshot.load().by_identifier.contains_key(&spi.identifier())
     }
 
+    /// The tunnel that receives under this SPI, whatever the generation.
+    pub fn receiving(&self, spi: Spi) -> Option<Arc<Tunnel>> {
+        self.snapshot.load().by_identifier.get(&spi.identifier()).cloned()
+    }
+
     /// Every tunnel, ordered by identifier.
     pub fn tunnels(&self) -> Vec<Arc<Tunnel>> {
         self.snapshot.load().by_identifier.values().cloned().collect()

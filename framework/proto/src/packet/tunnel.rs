@@ -119,9 +119,9 @@ pub enum Carried {
 /// What came through a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inbound {
-    /// The tunnel's other end.
-    pub peer: Fqdn,
-    /// Which of its applications.
+    /// The tunnel: the SPI towards us that it was installed with.
+    pub tunnel: Spi,
+    /// Which of the peer's applications.
     pub application: ApplicationId,
     /// What was carried.
     pub carried: Carried,
@@ -362,8 +362,8 @@ impl Tunnel {
         datagram.truncate(HEADER_LENGTH + length);
         let packet = datagram.split_off(HEADER_LENGTH);
         let carried = self.carried(now, packet, next_header)?;
-        let (peer, application) = (self.settings.peer.clone(), self.settings.application);
-        Ok(Inbound { peer, application, carried, notices })
+        let (tunnel, application) = (self.settings.spi_in, self.settings.application);
+        Ok(Inbound { tunnel, application, carried, notices })
     }
 
     /// What an authentic packet says besides what it carries.
@@ -384,13 +384,13 @@ impl Tunnel {
             for older in &state.generations[1..] {
                 older.retires.fetch_min(retires, Ordering::Relaxed);
             }
-            notices.push(PacketNotice::Proved { peer: self.settings.peer.clone() });
+            notices.push(PacketNotice::Proved { tunnel: self.settings.spi_in });
         }
         // A packet that was overtaken says where the peer was, not where it is.
         if from != state.next_hop && sequence > highest && is_newest_generation {
             let mut roamed = self.roamed.lock().unwrap_or_else(PoisonError::into_inner);
             if roamed.replace(from) != Some(from) {
-                notices.push(PacketNotice::Roamed { peer: self.settings.peer.clone(), from });
+                notices.push(PacketNotice::Roamed { tunnel: self.settings.spi_in, from });
             }
         }
         notices

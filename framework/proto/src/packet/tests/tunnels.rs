@@ -6,8 +6,8 @@ use super::*;
 use crate::machine::PacketNotice;
 use ntmobile_wire::esp::EspError;
 
-fn peer(end: &End) -> Fqdn {
-    end.tunnel.settings().peer.clone()
+fn tunnel(end: &End) -> Spi {
+    end.tunnel.settings().spi_in
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_packet_comes_out_as_it_went_in_for_both_families_and_suites() {
 fn the_first_packet_proves_the_key_and_no_other_does() {
     let (mn, cn) = ends();
     let notices = |_| cn.receive(mn_outer(), &mn.send(&plain_v6(1, 2, b"ping"))).expect("it opens").notices;
-    assert_eq!([0, 1].map(notices), [vec![PacketNotice::Proved { peer: peer(&cn) }], vec![]]);
+    assert_eq!([0, 1].map(notices), [vec![PacketNotice::Proved { tunnel: tunnel(&cn) }], vec![]]);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_peer_that_roams_is_reported_once_and_never_because_of_a_late_packet() {
     let notices = |from, packet: &Bytes| cn.receive(from, packet).expect("it opens").notices;
     assert_eq!(notices(mn_outer(), &packets[1]).len(), 1, "proved");
     assert_eq!(notices(elsewhere, &packets[0]), [], "overtaken");
-    assert_eq!(notices(elsewhere, &packets[2]), [PacketNotice::Roamed { peer: peer(&cn), from: elsewhere }]);
+    assert_eq!(notices(elsewhere, &packets[2]), [PacketNotice::Roamed { tunnel: tunnel(&cn), from: elsewhere }]);
     assert_eq!(notices(elsewhere, &packets[3]), [], "told already");
     cn.tunnel.move_to(elsewhere);
     assert_eq!(notices(elsewhere, &packets[4]), [], "expected there now");
