@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and the help that teaches it.
 
+pub mod host;
+
 use crate::command;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -18,15 +20,17 @@ Examples:
   ntm describe quickstart --toml > mine.toml      a scenario of your own to edit
   ntm trace runs/quickstart/7 alice bob           how the two came to talk, message by message
   ntm run quickstart --otlp http://localhost:4318 and send the trace to a collector afterwards
+  ntm ca init; ntm serve dc --example             a network on real hosts; the book has a chapter on it
 
-Exit codes: 0 it worked · 2 wrong usage · 3 the scenario is wrong · 4 the simulation failed
-            5 a run cannot be written or read · 6 not what was asked for is there · 7 the collector did not take the trace
-            130 stopped by Ctrl-C";
+Exit codes: 0 it worked · 2 wrong usage · 3 a scenario or a server's file is wrong · 4 the simulation failed
+            5 a file or a run cannot be written or read · 6 not what was asked for is there
+            7 the collector did not take the trace · 8 this host does not let it run: a port, a privilege,
+            a certificate, the clock, the disk · 130 stopped by Ctrl-C";
 
 /// How long a collector may take for a whole trace.
 const COLLECTOR_PATIENCE: Duration = Duration::from_secs(60);
 
-/// NTMobile in one process: whole networks of nodes, servers and NATs in virtual time.
+/// NTMobile: whole networks in one process and in virtual time, and their servers on real hosts.
 #[derive(Debug, Parser)]
 #[command(name = "ntm", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -47,6 +51,12 @@ enum Command {
     Trace(TraceArguments),
     /// Write the report of a run again from what is in its directory.
     Report(ReportArguments),
+    /// Keep the network's certificate authority: make it, issue certificates to servers and nodes, show them.
+    Ca(host::CaArguments),
+    /// Keep the accounts of an AS: who may log in, by password or by certificate.
+    Account(host::AccountArguments),
+    /// Run a server of the network on this host.
+    Serve(host::ServeArguments),
 }
 
 /// Arguments that say which scenario.
@@ -139,6 +149,9 @@ pub fn main() -> ExitCode {
         Some(Command::Scenarios) => command::scenarios::list(&terminal),
         Some(Command::Trace(arguments)) => command::trace::trace(&arguments, &terminal),
         Some(Command::Report(arguments)) => command::report::report(&arguments, &terminal),
+        Some(Command::Ca(arguments)) => command::ca::ca(&arguments, &terminal),
+        Some(Command::Account(arguments)) => command::account::account(&arguments, &terminal),
+        Some(Command::Serve(arguments)) => command::serve::serve(&arguments, &terminal),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

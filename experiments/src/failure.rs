@@ -1,12 +1,18 @@
 //! How the command fails: one variant for each exit code that scripts can tell apart.
 
 use crate::command::trace::Missing;
+use ntmobile_host::accounts::AccountsError;
+use ntmobile_host::authority::AuthorityError;
+use ntmobile_host::files::FileError;
+use ntmobile_host::serve::ServeError;
+use ntmobile_host::settings::LoadError;
 use ntmobile_lab::digest::DigestError;
 use ntmobile_lab::record::RecordError;
 use ntmobile_lab::run::RunError;
 use ntmobile_lab::scenario::problem::ScenarioError;
 use ntmobile_telemetry::read::ReadError;
 use ntmobile_telemetry::upload::UploadError;
+use ntmobile_wire::name::NameError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +60,27 @@ pub enum Failure {
         /// Why the collector has not all of it.
         source: UploadError,
     },
+    /// A server's or node's file is wrong.
+    #[error("{0}")]
+    Settings(#[from] LoadError),
+    /// A name is none.
+    #[error("{0}")]
+    Name(#[from] NameError),
+    /// The authority did not do it.
+    #[error("{0}")]
+    Authority(#[from] AuthorityError),
+    /// A file was not read or written.
+    #[error("{0}")]
+    File(#[from] FileError),
+    /// There is no password.
+    #[error("{0}")]
+    Password(String),
+    /// The accounts are not what they were to be.
+    #[error("{0}")]
+    Accounts(#[from] AccountsError),
+    /// The server does not run.
+    #[error("{0}")]
+    Serve(#[from] ServeError),
     /// The user stopped it.
     #[error("stopped; what was measured until then is in {0}, marked as partial")]
     Stopped(PathBuf),
@@ -69,12 +96,15 @@ impl Failure {
     /// See the help text.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Scenario(_) | Self::ScenarioFile { .. } => 3,
+            Self::Name(_) => 2,
+            Self::Scenario(_) | Self::ScenarioFile { .. } | Self::Settings(_) => 3,
             Self::Run(_) => 4,
             Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
-            Self::NotThere(_) => 6,
+            Self::Authority(_) | Self::File(_) | Self::Password(_) => 5,
+            Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) => 6,
             Self::Upload { .. } => 7,
-            Self::Stopped(_) => 130,
+            Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) => 130,
+            Self::Accounts(_) | Self::Serve(_) => 8,
             Self::ReaderGone => 0,
         })
     }

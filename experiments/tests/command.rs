@@ -142,3 +142,68 @@ fn the_environment_is_a_layer_too() {
     assert!(text(&described("99").stdout).contains("seed 99,"));
     assert!(text(&described("many").stderr).contains("(NTM_WORLD__SEED)"));
 }
+
+#[test]
+fn a_certificate_authority_is_made_once_and_issues_to_directories() {
+    let home = tempfile::tempdir().expect("a directory for the test");
+    let ca = home.path().join("ca").display().to_string();
+    let ntm_ca = |arguments: &[&str]| ntm(&[&["ca", "--dir", ca.as_str()], arguments].concat());
+    let early = ntm_ca(&["issue", "dc", "dc.u1.example"]);
+    assert_eq!(early.status.code(), Some(5));
+    assert!(text(&early.stderr).contains("ntm ca init"), "{}", text(&early.stderr));
+    assert!(text(&ntm_ca(&["init"]).stdout).contains("the authority"));
+    let again = ntm_ca(&["init"]);
+    assert_eq!(again.status.code(), Some(5));
+    assert!(text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
+    let issued = ntm_ca(&["issue", "dc", "dc.u1.example"]);
+    assert!(text(&issued.stdout).contains("holds for 365 days"), "{}", text(&issued.stderr));
+    for file in ["dc.u1.example.pem", "dc.u1.example.key", "authority.pem"] {
+        assert!(Path::new(&ca).join("issued/dc.u1.example").join(file).exists(), "{file}");
+    }
+    let shown = text(&ntm_ca(&["show"]).stdout);
+    assert!(shown.contains("dc.u1.example") && shown.lines().count() == 2, "{shown}");
+    let outlives = ntm_ca(&["issue", "rs", "rs1.u1.example", "--lifetime", "9000 d"]);
+    assert!(text(&outlives.stderr).contains("ask for less time"), "{}", text(&outlives.stderr));
+    assert!(text(&ntm_ca(&["issue", "rss", "rs1.u1.example"]).stderr).contains("a similar value exists: 'rs'"));
+}
+
+#[test]
+fn accounts_are_kept_in_the_state_directory_of_their_server() {
+    let home = tempfile::tempdir().expect("a directory for the test");
+    let file = home.path().join("as.toml");
+    std::fs::write(
+        &file,
+        "[server]\nname = \"as.example\"\nstate = \"state\"\n[accounts]\nhashing-memory = \"64 KiB\"\n",
+    )
+    .expect("written");
+    let account = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ntm"));
+        command.args(["account", "--config"]).arg(&file).args(arguments).env("ALICE", "correct horse");
+        command.output().expect("ntm starts")
+    };
+    let added = account(&["add", "alice@u1.example", "--password-env", "ALICE"]);
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    let again = account(&["add", "alice@u1.example", "--no-password"]);
+    assert_eq!(again.status.code(), Some(6), "{}", text(&again.stderr));
+    account(&["disable", "alice@u1.example"]);
+    let listed: serde_json::Value = serde_json::from_slice(&account(&["list", "--json"]).stdout).expect("JSON");
+    assert_eq!((&listed[0]["account"], &listed[0]["disabled"]), (&"alice@u1.example".into(), &true.into()));
+    let nowhere = account(&["add", "bob@u1.example", "--password-env", "NOBODYS_VARIABLE"]);
+    assert!(text(&nowhere.stderr).contains("NOBODYS_VARIABLE holds no password"), "{}", text(&nowhere.stderr));
+}
+
+#[test]
+fn every_server_has_an_example_that_is_right_and_a_wrong_file_is_told() {
+    let home = tempfile::tempdir().expect("a directory for the test");
+    for server in ["as", "dc", "rs", "ns", "names"] {
+        let file = home.path().join(format!("{server}.toml")).display().to_string();
+        std::fs::write(&file, ntm(&["serve", server, "--example"]).stdout).expect("written");
+        let checked = ntm(&["serve", server, "--check", "--config", &file]);
+        assert!(text(&checked.stdout).contains("is right"), "{}", text(&checked.stderr));
+        let other = if server == "rs" { "ns" } else { "rs" };
+        assert_eq!(ntm(&["serve", other, "--check", "--config", &file]).status.code(), Some(3), "{server}");
+    }
+    let missing = ntm(&["serve", "dc", "--config", "/nowhere/dc.toml"]);
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(text(&missing.stderr).contains("/nowhere/dc.toml cannot be read"), "{}", text(&missing.stderr));
+}

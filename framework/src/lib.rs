@@ -5,18 +5,22 @@
 //!
 //! # An application is ten lines
 //!
+//! On a real host, with a file that says whose node it is ([`host::settings::NodeFile`]):
+//!
 //! ```no_run
 //! use ntmobile::prelude::*;
 //!
-//! # async fn application(device: &Device) -> ntmobile::Result<()> {
-//! let node = Node::join(device, "alice@u1.example", Password::from_env("NTM_PASSWORD")?).await?;
-//! let mut stream = node.connect("bob.u2.example:7000").await?; // through any NAT, across any move
-//! stream.write_all(b"hello").await?;
-//! # Ok(())
-//! # }
+//! fn main() -> ntmobile::Result<()> {
+//!     ntmobile::host::node::run(async {
+//!         let node = ntmobile::host::node::join("alice.toml").await?;
+//!         let mut stream = node.connect("bob.u2.example:7000").await?; // through any NAT, across any move
+//!         stream.write_all(b"hello").await?;
+//!         Ok(())
+//!     })
+//! }
 //! ```
 //!
-//! and the one it talks to
+//! and the one it talks to, on whatever device, real or simulated
 //!
 //! ```no_run
 //! use ntmobile::prelude::*;
@@ -43,15 +47,21 @@
 //! | [`actors`] | every entity as an actor around its machine; the node's [`library`](actors::library) model |
 //! | [`sim`] | a whole internet in one process, in virtual time: links, NATs, firewalls, captures |
 //! | [`telemetry`] | traces and metrics under explicit time, sequence diagrams |
+//! | [`net`] | the same ports on the operating system |
 //! | [`lab`] | from a scenario to a world, a run, a record and a report |
+//! | [`host`] | servers and nodes on real hosts: files, certificates, accounts, health, shutdown |
+//! | [`settings`] | layered settings and quantities with units, for scenarios and hosts |
 //!
 //! The same actors and machines run in the simulator and on hosts; only what stands behind the ports differs.
 
 pub use ntmobile_actors as actors;
 pub use ntmobile_auth_plugins as auth_plugins;
+pub use ntmobile_host as host;
 pub use ntmobile_lab as lab;
+pub use ntmobile_net as net;
 pub use ntmobile_ports as ports;
 pub use ntmobile_proto as proto;
+pub use ntmobile_settings as settings;
 pub use ntmobile_sim as sim;
 pub use ntmobile_stack as stack;
 pub use ntmobile_strategies as strategies;

@@ -4,5 +4,6 @@ pub mod arrows;
 pub mod bench;
 #[cfg(doctest)]
 pub mod book;
+pub mod namespaces;
 pub mod network;
 pub mod simulated;

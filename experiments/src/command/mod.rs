@@ -1,9 +1,12 @@
 //! What `ntm` can do, a file for each.
 
+pub mod account;
+pub mod ca;
 pub mod describe;
 pub mod report;
 pub mod results;
 pub mod run;
 pub mod scenarios;
+pub mod serve;
 pub mod trace;
 pub mod welcome;

@@ -1,1 +1,25 @@
 //! An entity on a real host.
+//!
+//! The same actors and machines as in the simulator, composed on the operating system's ports, from a file: servers
+//! ([`serve`]) and the node that an application links in ([`node`]). Around them what running a network takes: its
+//! certificate authority ([`authority`]), the accounts of its AS ([`accounts`]), health, logs and a shutdown that loses
+//! nothing.
+//!
+//! **Invariant:** nothing here knows the protocol. A file becomes the settings of machines, the host becomes ports, and the
+//! crate `actors` does the rest.
+
+pub mod accounts;
+pub mod authority;
+pub mod credentials;
+mod equipment;
+pub mod files;
+pub mod health;
+pub mod logging;
+pub mod node;
+pub mod serve;
+pub mod service_manager;
+pub mod settings;
+mod signals;
+pub mod validity;
+
+pub use equipment::EquipmentError;

@@ -132,7 +132,12 @@ pub fn trust_in(authority: &CertificateDer<'static>) -> Result<RootCertStore, Ce
 
 /// What to trust: the authority whose certificate this text holds.
 pub fn trust_in_pem(authority_pem: &str) -> Result<RootCertStore, CertificateError> {
-    trust_in(&one(pem::decode(authority_pem)?)?)
+    trust_in(&certificate_in_pem(authority_pem)?)
+}
+
+/// The one certificate that this text holds.
+pub fn certificate_in_pem(text: &str) -> Result<CertificateDer<'static>, CertificateError> {
+    one(pem::decode(text)?)
 }
 
 /// The SHA-256 of a certificate.

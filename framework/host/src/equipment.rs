@@ -1,0 +1,194 @@
+//! What an entity is given on a real host: its ports on the operating system, telemetry, TLS end and store.
+
+use crate::accounts::DATABASE;
+use crate::credentials::{self, CredentialsError, Held, SOON};
+use crate::files::{self, FileError};
+use crate::settings::{HostSettings, ServerSettings};
+use crate::validity::{Span, Written};
+use ntmobile_actors::host::{Host, HostParts};
+use ntmobile_actors::server::ServerParts;
+use ntmobile_actors::supervise::{PanicPolicy, RestartPolicy};
+use ntmobile_net::addresses::ReadError;
+use ntmobile_net::clock::OsClock;
+use ntmobile_net::compute::WorkerPool;
+use ntmobile_net::entropy::SystemEntropy;
+use ntmobile_net::net::{NetOptions, OsNet};
+use ntmobile_ports::certificate::Identity;
+use ntmobile_ports::clock::Clock;
+use ntmobile_ports::compute::Compute;
+use ntmobile_ports::net::NetError;
+use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions, TlsSetupError};
+use ntmobile_ports::store::Store;
+use ntmobile_ports::stores::{OpenError, SledOptions, SledStore};
+use ntmobile_proto::certificate::CertificateRole;
+use ntmobile_proto::machine::StoreFailure;
+use ntmobile_proto::time::{Instant, UnixTime};
+use ntmobile_settings::units::Size;
+use ntmobile_telemetry::export::Exporter;
+use ntmobile_telemetry::upload::{Collector, UploadError};
+use ntmobile_telemetry::{Recorder, Timeline, TimelineError};
+use rustls::RootCertStore;
+use std::io::BufWriter;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long the collector may take for one request.
+const COLLECTOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last requests to the collector may take when the process ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Why an entity does not get what it needs.
+#[derive(Debug, Error)]
+pub enum EquipmentError {
+    /// The host's addresses cannot be read.
+    #[error("this host's addresses cannot be read: {0}")]
+    Addresses(#[from] ReadError),
+    /// The clock has not been set.
+    #[error("this host's clock stands before 1970 was over; set it: {0}")]
+    Clock(#[from] TimelineError),
+    /// A certificate is missing, wrong or out of date.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The TLS port is taken.
+    #[error("the TLS port could not be opened: {0}")]
+    TlsPort(#[source] NetError),
+    /// TLS refused.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] FileError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The collector has no address.
+    #[error("otlp: {0}")]
+    Collector(#[from] UploadError),
+}
+
+/// A process's share of its host.
+pub(crate) struct Equipment {
+    pub(crate) host: Host,
+    pub(crate) net: Arc<OsNet>,
+    pub(crate) compute: Arc<dyn Compute>,
+    exporter: Option<Exporter>,
+    export_every: Duration,
+}
+
+impl Equipment {
+    /// Looks at the host; must be called within an actix system.
+    pub(crate) fn new(name: &str, settings: &HostSettings, options: NetOptions) -> Result<Self, EquipmentError> {
+        let clock = OsClock;
+        // The world begins when the host did, as the clock counts.
+        let started = clock.now().since(Instant::ORIGIN).as_secs();
+        let timeline = Timeline::open_ended(UnixTime(clock.wall().0.saturating_sub(started)))?;
+        let (recorder, exporter) = match &settings.otlp {
+            None => (Recorder::counting(timeline), None),
+            Some(url) => {
+                let failed = |error| tracing::warn!(%error, "the collector did not take a request");
+                let (queue, exporter) = Exporter::start(Collector::new(url, COLLECTOR_PATIENCE)?, failed);
+                (Recorder::new(timeline, BufWriter::with_capacity(1 << 16, queue)), Some(exporter))
+            }
+        };
+        let options = NetOptions { allow_loopback: settings.loopback, ..options };
+        let net = Arc::new(OsNet::new(options)?);
+        let host = Host::start(HostParts {
+            name: name.into(),
+            clock: Arc::new(clock),
+            net: net.clone(),
+            entropy: SystemEntropy::source(),
+            recorder,
+            root_servers: settings.root_servers(),
+            panics: PanicPolicy::Restart(RestartPolicy::default()),
+        });
+        let export_every = settings.otlp_every.duration();
+        Ok(Self { host, net, compute: Arc::new(WorkerPool::new()), exporter, export_every })
+    }
+
+    /// Collects metrics for the collector, for as long as it is polled; for ever idle where there is none.
+    pub(crate) fn export(&self) -> impl Future<Output = ()> + use<> {
+        let (clock, recorder, every) = (Arc::clone(self.host.clock()), self.host.recorder().clone(), self.export_every);
+        let is_wanted = self.exporter.is_some();
+        async move {
+            if !is_wanted {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                clock.sleep(every).await;
+                recorder.collect(clock.now());
+            }
+        }
+    }
+
+    /// Sends what is left for the collector.
+    pub(crate) fn finish(self) {
+        if let Err(error) = self.host.recorder().finish(self.host.clock().now()) {
+            tracing::warn!(%error, "not everything was recorded");
+        }
+        if let Some(exporter) = self.exporter {
+            if exporter.dropped() > 0 {
+                tracing::warn!(lines = exporter.dropped(), "the collector could not keep up, and lines were dropped");
+            }
+            if !exporter.finish(LAST_WORDS) {
+                tracing::warn!("the collector did not take the last requests in time");
+            }
+        }
+    }
+
+    /// What every server is given, with its certificate checked and its database open.
+    pub(crate) async fn server(
+        &self,
+        settings: &ServerSettings,
+        role: CertificateRole,
+    ) -> Result<ServerParts, EquipmentError> {
+        let now = self.host.clock().wall();
+        let trust = credentials::trust(&settings.certificates, now)?;
+        let held = credentials::identity(&settings.certificates, &settings.name, role, now)?;
+        tell_of_certificate(&held, now);
+        let tls = self.tls(settings.tls_port, Some(held.identity), trust, true)?;
+        files::private_directory(&settings.state())?;
+        let store = self.store(&settings.state(), settings.reserve.0).await?;
+        Ok(ServerParts { signalling_port: settings.signalling_port, tls, store })
+    }
+
+    /// An end of TLS legs.
+    pub(crate) fn tls(
+        &self,
+        port: u16,
+        identity: Option<Identity>,
+        trust: RootCertStore,
+        serve: bool,
+    ) -> Result<Arc<TlsEndpoint>, EquipmentError> {
+        let port = self.host.net().bind_udp(port).map_err(EquipmentError::TlsPort)?;
+        let options = TlsOptions { serve, ..TlsOptions::default() };
+        let clock = Arc::clone(self.host.clock());
+        Ok(Arc::new(TlsEndpoint::new(port, clock, identity, trust, CryptoChoice::System, options)?))
+    }
+
+    /// The database in a state directory.
+    pub(crate) async fn store(&self, state: &Path, reserve: u64) -> Result<Arc<dyn Store>, EquipmentError> {
+        let options = SledOptions { reserve, ..SledOptions::new(state.join(DATABASE)) };
+        let store = SledStore::open(options, Arc::clone(&self.compute)).await?;
+        // A batch of nothing tells whether there is room: what is stored can be read on a full disk too.
+        if store.commit(Vec::new()).await == Err(StoreFailure::Full) {
+            let (directory, held_back) = (state.display(), Size(reserve));
+            tracing::error!(
+                "the disk of {directory} is full: what is stored is served, but nothing new is kept; make room for the {held_back} \
+                 that are held back (reserve in [server])"
+            );
+        }
+        Ok(Arc::new(store))
+    }
+}
+
+fn tell_of_certificate(held: &Held, now: UnixTime) {
+    let left = Duration::from_secs(held.until.0.saturating_sub(now.0));
+    let until = Written(held.until);
+    if left < SOON {
+        tracing::warn!(%until, left = %Span(left), "the certificate expires soon; issue another and restart");
+    } else {
+        tracing::info!(%until, left = %Span(left), "certificate");
+    }
+}

@@ -1,0 +1,149 @@
+//! The file of a node.
+
+use super::common::{HostSettings, beside_the_file, default_tls_port};
+use super::{Check, SettingsFile, Written};
+use ntmobile_proto::policy::Strategies;
+use ntmobile_strategies::registry::Kind;
+use ntmobile_strategies::{Choices, Registry, UnknownStrategy};
+use ntmobile_wire::address::DualStack;
+use ntmobile_wire::message::CipherSuite;
+use ntmobile_wire::name::{Account, Fqdn};
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// A file for a node's applications.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NodeFile {
+    /// Who it is, and where the network is.
+    pub node: NodeSettings,
+    /// What the process does besides.
+    #[serde(default)]
+    pub host: HostSettings,
+    /// How it behaves.
+    #[serde(default)]
+    pub plugins: NodePlugins,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NodeSettings {
+    /// Its account; `alice@u1.example` is the node `alice.u1.example`.
+    pub account: Written<Account>,
+    /// How it proves to be the account's.
+    #[serde(default)]
+    pub authentication: Authentication,
+    /// The file that holds its password, and nothing else; the variable NTM_PASSWORD where none is given.
+    pub password_file: Option<PathBuf>,
+    /// The directory of `authority.pem` and, for `public-key`, of the node's own `NAME.pem` and `NAME.key`.
+    #[serde(default = "beside_the_file")]
+    pub certificates: PathBuf,
+    /// The directory of its database; where none is given, nothing lasts longer than the process.
+    pub state: Option<PathBuf>,
+    /// The AS's name, which its certificate bears.
+    pub account_server: Written<Fqdn>,
+    /// The AS's addresses, where DNS does not know them.
+    #[serde(default)]
+    pub account_server_addresses: Vec<IpAddr>,
+    /// The UDP port of the AS's TLS legs, where its addresses are given here.
+    #[serde(default = "default_tls_port")]
+    pub account_server_port: u16,
+}
+
+/// How a node proves to be its account's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authentication {
+    /// By a password.
+    #[default]
+    Password,
+    /// By its certificate.
+    PublicKey,
+}
+
+/// `[plugins]` of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct NodePlugins {
+    /// How it logs in.
+    pub login: String,
+    /// How it stays reachable.
+    pub reachability: String,
+    /// How it notices that it has moved.
+    pub movement: String,
+    /// What it does about its tunnels when it has moved.
+    pub handover: String,
+    /// How K_mncn comes to both ends.
+    pub agreement: String,
+    /// How Tunnel Request is protected.
+    pub protection: String,
+    /// The cipher of application packets.
+    pub suite: String,
+}
+
+/// The ciphers by name.
+const SUITES: [(&str, CipherSuite); 2] =
+    [("aes-128-gcm", CipherSuite::Aes128Gcm), ("chacha20-poly1305", CipherSuite::ChaCha20Poly1305)];
+
+impl Default for NodePlugins {
+    fn default() -> Self {
+        let Choices { login, reachability, movement, handover, agreement, protection, .. } = Choices::default();
+        Self { login, reachability, movement, handover, agreement, protection, suite: SUITES[0].0.to_owned() }
+    }
+}
+
+impl NodePlugins {
+    fn of(&self) -> [(Kind, &str); 6] {
+        [
+            (Kind::Login, &self.login),
+            (Kind::Reachability, &self.reachability),
+            (Kind::Movement, &self.movement),
+            (Kind::Handover, &self.handover),
+            (Kind::Agreement, &self.agreement),
+            (Kind::Protection, &self.protection),
+        ]
+    }
+
+    /// The strategies that it runs with.
+    pub fn strategies(&self) -> Result<Strategies, UnknownStrategy> {
+        let mut choices = Choices::default();
+        for (kind, name) in self.of() {
+            choices.set(kind, name);
+        }
+        Registry::builtin().choose(&choices)
+    }
+
+    /// The cipher that it runs with.
+    pub fn suite(&self) -> CipherSuite {
+        SUITES.iter().find(|(name, _)| *name == self.suite).map_or(CipherSuite::Aes128Gcm, |(_, suite)| *suite)
+    }
+}
+
+impl NodeFile {
+    /// Where the AS is, if the file says so.
+    pub fn account_server_addresses(&self) -> Option<DualStack> {
+        let addresses = &self.node.account_server_addresses;
+        (!addresses.is_empty()).then(|| DualStack::of(addresses, self.node.account_server_port))
+    }
+}
+
+impl SettingsFile for NodeFile {
+    const EXAMPLE: &'static str = include_str!("examples/node.toml");
+
+    fn check(&self, check: &mut Check<'_>) {
+        let registry = Registry::builtin();
+        for (kind, name) in self.plugins.of() {
+            check.known(&["plugins", kind.name()], name, &registry.names(kind));
+        }
+        check.known(&["plugins", "suite"], &self.plugins.suite, &SUITES.map(|(name, _)| name));
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        let node = &mut self.node;
+        node.certificates = directory.join(&node.certificates);
+        node.state = node.state.take().map(|state| directory.join(state));
+        node.password_file = node.password_file.take().map(|file| directory.join(file));
+    }
+}
