@@ -17,6 +17,7 @@ pub use transport::{DNS_PATIENCE, TLS_PATIENCE, certificate_of};
 use bytes::Bytes;
 use hosted::{Hosted, Step};
 use ntmobile_proto::machine::{Effect, Input, Machine, RequestId, ServerAddresses, StreamId, Verdict};
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_proto::time::Instant;
 use ntmobile_proto::trace::Span;
 use ntmobile_wire::address::DualStack;
@@ -185,6 +186,22 @@ impl Bench {
         place.hosted.as_any().downcast_mut().expect("a machine of this type")
     }
 
+    /// Everybody on the bench, in the order of names.
+    pub fn hosts(&self) -> Vec<Fqdn> {
+        self.places.keys().cloned().collect()
+    }
+
+    /// How much a machine holds.
+    pub fn sizes(&self, who: &str) -> Sizes {
+        self.places[&name(who)].hosted.sizes()
+    }
+
+    /// Where others see the messages of a host come from.
+    pub fn seen_at(&self, who: &Fqdn) -> SocketAddr {
+        let place = &self.places[who];
+        place.outside.unwrap_or(SocketAddr::new(place.addresses[0], PORT))
+    }
+
     /// How often a counter was counted.
     pub fn count(&self, counter: &str) -> u64 {
         self.counters.get(counter).copied().unwrap_or_default()
@@ -237,7 +254,8 @@ impl Bench {
 
     fn packet(&mut self, who: &Fqdn, from: SocketAddr, bytes: Bytes) {
         let path = self.places.get(who).filter(|place| place.is_up).and_then(|place| place.packet_path.clone());
-        let outcomes = path.map(|path| path(self.now, from, bytes)).unwrap_or_default();
+        let unexpected = || vec![PacketOutcome::Count("esp.unexpected")];
+        let outcomes = path.map_or_else(unexpected, |path| path(self.now, from, bytes));
         for outcome in outcomes {
             match outcome {
                 PacketOutcome::Send(to, bytes) => self.send(who, to, bytes),

@@ -109,7 +109,7 @@ pub fn forward_packets(bench: &mut Bench, relay: &str) {
     let machine = &bench.at::<RelayServer>(relay).machine;
     let (table, session) = (machine.table(), machine.session());
     bench.packet_path(relay, move |now, from, packet| match table.relay(now, from, &packet) {
-        Relayed::To(to) => vec![PacketOutcome::Send(to, packet)],
+        Relayed::To(to) => vec![PacketOutcome::Count("relay.packet_forwarded"), PacketOutcome::Send(to, packet)],
         Relayed::SourceUnknown(spi) => {
             let answer = encode_source_unknown(Transaction(0), session, &SourceUnknown { spi });
             vec![PacketOutcome::Count("relay.source_unknown"), PacketOutcome::Send(from, answer)]

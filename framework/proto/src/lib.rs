@@ -24,6 +24,7 @@ pub mod resolver;
 #[cfg(test)]
 mod scripted;
 pub mod shared_keys;
+pub mod sizes;
 mod stored_message;
 pub mod time;
 pub mod tls;

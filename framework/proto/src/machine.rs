@@ -1,6 +1,7 @@
 //! The one shape of every entity's machine: what goes in, what comes out.
 
 use crate::certificate::{CertificateRole, PeerCertificate};
+use crate::sizes::Sizes;
 use crate::time::{Instant, UnixTime};
 use crate::trace::Span;
 use bytes::Bytes;
@@ -425,4 +426,7 @@ pub trait Machine {
 
     /// The deadline has come.
     fn expire(&mut self, context: &mut Context<'_, Self::Event>);
+
+    /// How much it holds. Every table has a bound, whatever others send.
+    fn sizes(&self) -> Sizes;
 }

@@ -58,6 +58,11 @@ impl SharedKeys {
         Self { what, coordinators, held: BTreeMap::new(), ends: Deadlines::default() }
     }
 
+    /// How many DCs share a key.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether a DC may share this key with us.
     pub(crate) fn check<T>(
         &self,

@@ -99,6 +99,16 @@ impl<T> TlsClient<T> {
         cx.push(Effect::TlsCall { call, server, role, addresses, frame, mutual });
     }
 
+    /// How many calls wait for their answer.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// Takes the outcome of a call; `None` where nobody waits for it.
     pub fn answered<E>(
         &mut self,

@@ -2,6 +2,7 @@
 
 use super::dice::Dice;
 use ntmobile_proto::machine::{Context, Effect, Input, Machine};
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_proto::time::{Instant, UnixTime};
 use std::any::Any;
 
@@ -9,6 +10,7 @@ use std::any::Any;
 pub(super) trait Hosted: Any {
     fn step(&mut self, step: Step, now: Instant, entropy: &mut Dice) -> Vec<Effect<()>>;
     fn deadline(&self) -> Option<Instant>;
+    fn sizes(&self) -> Sizes;
     fn as_any(&mut self) -> &mut dyn Any;
 }
 
@@ -84,6 +86,10 @@ where
 
     fn deadline(&self) -> Option<Instant> {
         self.machine.deadline()
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.machine.sizes()
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

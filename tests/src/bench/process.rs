@@ -51,6 +51,12 @@ impl Bench {
         self.stores.get(&name(who)).map_or(0, BTreeMap::len)
     }
 
+    /// What a host has stored: table, key and value of each record.
+    pub fn records(&self, who: &str) -> Vec<(String, Bytes, Bytes)> {
+        let stored = self.stores.get(&name(who)).into_iter().flatten();
+        stored.map(|((table, key), value)| ((*table).to_owned(), key.clone(), value.clone())).collect()
+    }
+
     /// Forgets what a host has stored: its next process is as new.
     pub fn lose_store(&mut self, who: &str) {
         self.stores.remove(&name(who));

@@ -151,7 +151,8 @@ impl Bench {
             Datagram::Esp(_) => {
                 self.schedule(after, Happening::Packet(to.clone(), from, bytes));
             }
-            Datagram::Keepalive | Datagram::Malformed => {}
+            Datagram::Keepalive => {}
+            Datagram::Malformed => *self.counters.entry("datagram.malformed").or_default() += 1,
         }
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ntmobile_proto::certificate::CertificateRole;
 use ntmobile_proto::machine::{CallId, Context, Effect, Input, Machine, Record, StreamId, TlsFailure, Verdict, Write};
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_proto::time::Instant;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::key::SecretText;
@@ -51,6 +52,10 @@ pub(super) struct Parrot {
 impl Machine for Parrot {
     type Command = Command;
     type Event = Seen;
+
+    fn sizes(&self) -> Sizes {
+        Sizes::default().with("alarms", self.alarms.len())
+    }
 
     fn handle(&mut self, context: &mut Context<'_, Seen>, input: Input) {
         match input {

@@ -19,6 +19,11 @@ impl KnownCoordinators {
         Self { by_domain: BTreeMap::new(), memory, limit }
     }
 
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.by_domain.len()
+    }
+
     /// The DC of a domain, if it is remembered.
     pub(super) fn get(&self, now: Instant, domain: &Fqdn) -> Option<ServerAddresses> {
         let (until, server) = self.by_domain.get(domain)?;

@@ -18,6 +18,7 @@ pub use config::AccountServerConfig;
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
 use crate::machine::{Context, Input, Machine};
+use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::tls::{self, TlsClient, TlsTicket};
 use coordinators::KnownCoordinators;
@@ -134,5 +135,12 @@ impl Machine for AccountServer {
         while let Some(id) = self.deadlines.pop_due(cx.now) {
             self.took_too_long(cx, id);
         }
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes::default()
+            .with("logins", self.logins.len())
+            .with("calls", self.waiting.len() + self.tls.len())
+            .with("coordinators", self.coordinators.len())
     }
 }

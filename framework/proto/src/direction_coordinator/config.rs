@@ -56,6 +56,18 @@ pub struct DirectionCoordinatorConfig {
     pub login_patience: Duration,
     /// How long a woken node may take to fetch what waits for it (default 10 s).
     pub wake_patience: Duration,
+    /// How many applications of one node may hold keys here (default 32); a further one is refused as *Overloaded*, until
+    /// one's last key has ended.
+    pub applications: usize,
+    /// How many K_ntmdc one application may hold (default 4, at least 2). A new one takes the place of the oldest that the
+    /// application has not registered with.
+    pub node_keys: usize,
+    /// How many registrations may wait for the store or for a Notification Server (default 4,096); more are refused as
+    /// *Overloaded*. A newer one of the same application takes its place.
+    pub registrations: usize,
+    /// How many other DCs may share keys with this one at once (default 1,024), two keys each; more are refused as
+    /// *Overloaded*.
+    pub coordinators: usize,
     /// How it decides.
     pub strategies: Strategies,
 }
@@ -87,6 +99,10 @@ impl DirectionCoordinatorConfig {
             tunnel_idle: Duration::from_secs(300),
             login_patience: Duration::from_secs(8),
             wake_patience: Duration::from_secs(10),
+            applications: 32,
+            node_keys: 4,
+            registrations: 4_096,
+            coordinators: 1_024,
             strategies,
         }
     }

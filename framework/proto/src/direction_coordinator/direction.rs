@@ -22,6 +22,8 @@ use ntmobile_wire::trace_context::TraceContext;
 
 /// How often SPIs are drawn again because one was in use.
 const DRAWS: u32 = 4;
+/// How many relays are asked again under a fresh key, before the node that waits gives up.
+const RENEWALS: usize = 2;
 /// Tunnels that may be directed at once.
 const DIRECTIONS: usize = 65_536;
 
@@ -38,6 +40,10 @@ pub(super) struct Direction {
     renewed: bool,
     /// The relays that have failed.
     relays_tried: Vec<Fqdn>,
+    /// Those of them that did not answer under a key that they may have lost, and have not been tried under another.
+    relays_silent: Vec<Fqdn>,
+    /// How many have been tried under another.
+    relays_renewed: usize,
     draws: u32,
     plan: Option<Plan>,
 }
@@ -60,6 +66,15 @@ struct Plan {
 impl Direction {
     fn trace(&self) -> Option<TraceContext> {
         self.ticket.trace
+    }
+
+    /// Whether a relay that was silent under an old key is to be asked under a fresh one; that is done once.
+    fn renews(&mut self, relay: &Fqdn) -> bool {
+        let waiting = self.relays_silent.len();
+        self.relays_silent.retain(|silent| silent != relay);
+        let renews = self.relays_silent.len() < waiting;
+        self.relays_renewed += usize::from(renews);
+        renews
     }
 
     /// The relay of the present attempt.
@@ -102,6 +117,8 @@ impl DirectionCoordinator {
             cn: None,
             renewed: false,
             relays_tried: Vec::new(),
+            relays_silent: Vec::new(),
+            relays_renewed: 0,
             draws: 0,
             plan: None,
         };
@@ -237,8 +254,10 @@ impl DirectionCoordinator {
         let question = PathQuestion { mn: &direction.mn, cn, reason: direction.request.reason };
         let choice = self.config.strategies.path.choose(question);
         let is_relayed = matches!(choice, PathChoice::Relayed { .. });
-        let relays = self.config.relays.iter().filter(|_| is_relayed);
-        let relay = self.servers.prefer(relays, &direction.relays_tried, cx.now).cloned();
+        let relays = self.config.relays.iter().filter(move |_| is_relayed);
+        let relay = self.servers.prefer(relays.clone(), &direction.relays_tried, cx.now);
+        // Once there is no other, those that did not answer are asked again under a fresh key.
+        let relay = relay.or_else(|| relays.clone().find(|relay| direction.renews(&relay.name))).cloned();
         let relay_name = relay.as_ref().map(|relay| relay.name.clone());
         let because = match &choice {
             PathChoice::Direct { because, .. } | PathChoice::Relayed { because } => *because,
@@ -327,6 +346,10 @@ impl DirectionCoordinator {
             Err(refused) => {
                 // A relay that was restarted without its store does not know the key: the next contact makes a new one.
                 if refused.code == RefusalCode::ServerUnreachable {
+                    let is_shared = direction.plan.as_ref().is_some_and(|plan| plan.relay_key.is_some());
+                    if is_shared && direction.relays_renewed < RENEWALS {
+                        direction.relays_silent.push(relay.clone());
+                    }
                     self.servers.rest(relay.clone(), cx.now);
                     self.forget_server_key(cx, ServerKind::Relay, &relay);
                 }

@@ -1,12 +1,11 @@
 //! K_ntmdc: distributed by the AS (`via-as`) or made here (`via-dc`).
 
+use super::nodes::Vouched;
 use super::{Cx, DirectionCoordinator, Due, TlsTag, Wait, config, records};
 use crate::certificate::CertificateRole;
-use crate::endpoint::{Association, Peer};
-use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses, Write};
-use crate::time::UnixTime;
+use crate::endpoint::Peer;
+use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses};
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
-use bytes::Bytes;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::{KeyId, Session};
 use ntmobile_wire::key::NamedKey;
@@ -15,7 +14,6 @@ use ntmobile_wire::message::{
     NtmAck, RefusalCode,
 };
 use ntmobile_wire::relogin;
-use ntmobile_wire::subkey::{KeyKind, Role};
 use std::time::Duration;
 
 /// Logins that may wait for the AS at once; more are refused as overload.
@@ -36,12 +34,6 @@ pub(super) struct Grant {
     vouched: AuthenticationResponse,
 }
 
-/// What the AS said of a node at its last login here, so that a re-login needs no AS.
-#[derive(Clone, Debug)]
-pub(super) struct Vouched {
-    response: AuthenticationResponse,
-}
-
 impl DirectionCoordinator {
     /// The AS distributes a key.
     pub(super) fn key_distributed(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, distribution: KeyDistribution) {
@@ -53,8 +45,11 @@ impl DirectionCoordinator {
             return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not a name of this DC's domain");
         }
         let peer = Peer { name: distribution.node.clone(), application: distribution.application };
+        if let Err((code, detail)) = self.check_application(&peer) {
+            return tls::refuse(cx, session, &ticket, code, detail);
+        }
         let lifetime = Duration::from_secs(u64::from(distribution.lifetime_s));
-        let write = node_key_write(cx, &peer, &distribution.key, lifetime);
+        let write = records::node_key_write(cx.wall, &peer, &distribution.key, lifetime);
         let call = self.calls.open(Wait::KeyStored(ticket, Box::new(distribution)));
         cx.push(Effect::Persist { call, writes: vec![write] });
     }
@@ -63,21 +58,8 @@ impl DirectionCoordinator {
     pub(super) fn stored_key(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, distribution: KeyDistribution) {
         let peer = Peer { name: distribution.node, application: distribution.application };
         let lifetime = Duration::from_secs(u64::from(distribution.lifetime_s));
-        self.hold_node_key(cx, peer, distribution.key, lifetime, distribution.node_session);
+        self.hold_node_key(cx, &peer, distribution.key, lifetime, distribution.node_session);
         tls::answer(cx, self.endpoint.session(), ticket, NtmAck::default());
-    }
-
-    /// Begins to use a K_ntmdc; the one before it stays valid until it expires, since its holder may not know yet.
-    fn hold_node_key(&mut self, cx: &Cx<'_>, peer: Peer, key: NamedKey, lifetime: Duration, session: Session) {
-        match self.nodes.get_mut(&peer) {
-            // A registered node is spoken to under the key it registered with until it has registered with the new one.
-            Some(record) if record.registered(cx.now).is_some() => {}
-            Some(record) => record.key = key.id,
-            None => self.nodes.insert(peer.clone(), super::NodeRecord::new(key.id)),
-        }
-        let own = (Role::Dc, self.endpoint.session());
-        let association = Association::new(key, KeyKind::Ntmdc, own, (Role::Node, Some(session)), peer);
-        self.endpoint.add(association.expiring(cx.now + lifetime));
     }
 
     /// A node logs in here (`via-dc`).
@@ -136,7 +118,7 @@ impl DirectionCoordinator {
         };
         match vouched.filter(fits) {
             Some(vouched) => self.grant(cx, ticket, peer, vouched.response),
-            // The AS's word is lost with a restart, a new public key needs a new one, and it must outlive the key.
+            // A new public key needs the AS's word anew, and it must outlive the key.
             None => tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, "log in with the account's credential"),
         }
     }
@@ -204,17 +186,23 @@ impl DirectionCoordinator {
 
     /// Makes K_ntmdc and, once it is stored, tells the node.
     fn grant(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, peer: Peer, vouched: AuthenticationResponse) {
+        if let Err((code, detail)) = self.check_application(&peer) {
+            return tls::refuse(cx, self.endpoint.session(), &ticket, code, detail);
+        }
         let key = NamedKey::draw(cx.entropy);
-        let write = node_key_write(cx, &peer, &key, self.config.node_key_lifetime);
+        let writes = vec![
+            records::node_key_write(cx.wall, &peer, &key, self.config.node_key_lifetime),
+            records::voucher_write(&peer, &vouched),
+        ];
         let call = self.calls.open(Wait::LoginStored(ticket, Box::new(Grant { peer, key, vouched })));
-        cx.push(Effect::Persist { call, writes: vec![write] });
+        cx.push(Effect::Persist { call, writes });
     }
 
     /// The key of a login is on stable storage.
     pub(super) fn stored_login(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, grant: Grant) {
         let Grant { peer, key, vouched } = grant;
         let lifetime = self.config.node_key_lifetime;
-        self.hold_node_key(cx, peer.clone(), key.clone(), lifetime, ticket.session);
+        self.hold_node_key(cx, &peer, key.clone(), lifetime, ticket.session);
         if let Some(record) = self.nodes.get_mut(&peer) {
             record.vouched = Some(Vouched { response: vouched.clone() });
         }
@@ -230,11 +218,4 @@ impl DirectionCoordinator {
         };
         tls::answer(cx, session, ticket, response);
     }
-}
-
-/// The record of a K_ntmdc.
-fn node_key_write(cx: &Cx<'_>, peer: &Peer, key: &NamedKey, lifetime: Duration) -> Write {
-    let name = Bytes::from(format!("{} {}", peer.name, peer.application.0));
-    let ends = UnixTime(cx.wall.0.saturating_add(lifetime.as_secs()));
-    records::key_write(records::NODE_KEYS, name, key, ends)
 }

@@ -7,39 +7,44 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `login` | K_ntmdc, from the AS or made here |
+//! | `node_keys` | which K_ntmdc are held, until when, and what goes with the last |
 //! | `registration` | where nodes are, and how they are woken |
 //! | `direction` | a tunnel, from Direction Request to the last Route Direction |
 //! | `delivery` | bringing a Route Direction to a node of ours |
 //! | `servers` | keys shared with other servers |
+//! | `server_keys` | which of them are held, and until when |
 
 mod config;
 mod delivery;
 mod direction;
 mod login;
+mod node_keys;
 mod nodes;
 pub(crate) mod records;
 mod registration;
+mod server_keys;
 mod servers;
 
 pub use config::{DirectionCoordinatorConfig, OwnServer};
 
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
-use crate::endpoint::{Arrival, Association, Endpoint, Path, Peer, Ticket, TimedOut};
+use crate::endpoint::{Arrival, Endpoint, Path, Peer, Ticket, TimedOut};
 use crate::machine::{CallId, Context, Input, LookupFailure, Machine, Record, ServerAddresses, StoreFailure};
+use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::tls::{self, TlsClient, TlsOutcome, TlsTicket};
 use delivery::Delivery;
 use direction::Direction;
 use login::{Grant, LoginInProgress};
-use nodes::{NodeRecord, Nodes};
+use nodes::Nodes;
 use ntmobile_wire::entropy::{Entropy, draw};
-use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
+use ntmobile_wire::identifier::{KeyId, Negotiation, Session};
 use ntmobile_wire::message::{
     KeyDistribution, KeySharingRequest, Message, Refusal, RefusalCode, RouteDirectionAcknowledge,
 };
 use ntmobile_wire::name::Fqdn;
-use ntmobile_wire::subkey::{KeyKind, Role};
+use ntmobile_wire::subkey::Role;
 use registration::RegistrationInProgress;
 use servers::Servers;
 use std::collections::BTreeMap;
@@ -101,16 +106,24 @@ enum Wait {
     SharedKeyStored(TlsTicket, Box<KeySharingRequest>),
     /// An allotted address is stored: go on with the registration.
     AddressStored(u64),
-    /// A key that we shared is stored: nothing waits for it.
-    OwnKeyStored,
+    /// A registration is stored: grant it.
+    RegistrationStored(u64),
+    /// Something that nobody waits for is stored or deleted.
+    Unawaited,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     /// A woken node has not fetched what waits for it.
     Wake(u64),
     /// The AS has not said whether a node may log in.
     Login(u64),
+    /// A K_ntmdc ends.
+    NodeKey(Peer, KeyId),
+    /// A registration may have run out.
+    Lapse(Peer),
+    /// A key shared with another server ends.
+    ServerKey(servers::ServerId, KeyId),
 }
 
 /// The machine of a Direction Coordinator.
@@ -163,11 +176,16 @@ impl DirectionCoordinator {
     }
 
     fn started(&mut self, cx: &mut Cx<'_>, stored: Vec<Record>) {
-        for record in stored {
-            if self.restore(cx, &record).is_none() {
-                cx.count("dc.stored_record_ignored");
+        let mut ended = Vec::new();
+        for table in records::TABLES {
+            for record in stored.iter().filter(|record| record.table == table) {
+                if self.restore(cx, record).is_none() {
+                    cx.count("dc.stored_record_ended");
+                    ended.extend(records::deletion_of(record));
+                }
             }
         }
+        self.discard(cx, ended);
     }
 
     fn restore(&mut self, cx: &mut Cx<'_>, record: &Record) -> Option<()> {
@@ -176,16 +194,9 @@ impl DirectionCoordinator {
             records::ADDRESSES => {
                 self.nodes.restore_address(Fqdn::parse(name).ok()?, records::read_address(&record.value)?);
             }
-            records::NODE_KEYS => {
-                let (node, application) = name.split_once(' ')?;
-                let application = ApplicationId(application.parse().ok()?);
-                let peer = Peer { name: Fqdn::parse(node).ok()?, application };
-                let (key, until) = records::read_key(&record.value, cx.now, cx.wall)?;
-                self.nodes.insert(peer.clone(), NodeRecord::new(key.id));
-                let own = (Role::Dc, self.endpoint.session());
-                let association = Association::new(key, KeyKind::Ntmdc, own, (Role::Node, None), peer);
-                self.endpoint.add(association.expiring(until));
-            }
+            records::NODE_KEYS => self.restore_node_key(cx, name, &record.value)?,
+            records::VOUCHERS => self.restore_voucher(name, &record.value)?,
+            records::REGISTRATIONS => self.restore_registration(cx, name, &record.value)?,
             records::SERVER_KEYS => self.restore_server_key(cx, name, &record.value)?,
             _ => return None,
         }
@@ -291,7 +302,8 @@ impl DirectionCoordinator {
             (Some(Wait::LoginStored(ticket, grant)), None) => self.stored_login(cx, &ticket, *grant),
             (Some(Wait::SharedKeyStored(ticket, request)), None) => self.stored_shared_key(cx, &ticket, *request),
             (Some(Wait::AddressStored(id)), failure) => self.address_stored(cx, id, failure),
-            (Some(Wait::OwnKeyStored), _) => {}
+            (Some(Wait::RegistrationStored(id)), failure) => self.registration_stored(cx, id, failure.is_none()),
+            (Some(Wait::Unawaited), _) => {}
             _ => cx.count("dc.stale_outcome"),
         }
     }
@@ -369,7 +381,22 @@ impl Machine for DirectionCoordinator {
             match due {
                 Due::Wake(id) => self.not_fetched(cx, id),
                 Due::Login(id) => self.login_took_too_long(cx, id),
+                Due::NodeKey(peer, key) => self.node_key_ended(cx, &peer, key),
+                Due::Lapse(peer) => self.registration_lapsed(cx, &peer),
+                Due::ServerKey(server, key) => self.server_key_ended(cx, &server, key),
             }
         }
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.endpoint
+            .sizes()
+            .join(self.nodes.sizes())
+            .with("calls", self.calls.len() + self.tls.len())
+            .with("server_keys", self.servers.len())
+            .with("logins", self.logins.len())
+            .with("registrations", self.registrations.len())
+            .with("directions", self.directions.len())
+            .with("deliveries", self.deliveries.len())
     }
 }

@@ -3,9 +3,10 @@
 use super::config::{OwnServer, seconds};
 use super::nodes::Registration;
 use super::servers::{ServerKind, Then};
-use super::{Cx, DirectionCoordinator, DirectionCoordinatorEvent, Tag, Wait, records, refusal};
+use super::{Cx, DirectionCoordinator, DirectionCoordinatorEvent, Due, Tag, Wait, records, refusal};
 use crate::endpoint::{Path, Peer, Retry, Ticket};
 use crate::machine::{Effect, ServerAddresses};
+use crate::time::UnixTime;
 use ntmobile_wire::address::Leg;
 use ntmobile_wire::identifier::KeyId;
 use ntmobile_wire::key::NamedKey;
@@ -29,6 +30,8 @@ pub(super) struct RegistrationInProgress {
     tried: Vec<Fqdn>,
     /// Whether the key with the present one was made anew already.
     renewed: bool,
+    /// What the node will be told, once it is stored.
+    granted: Option<RegistrationResponse>,
 }
 
 impl DirectionCoordinator {
@@ -48,13 +51,24 @@ impl DirectionCoordinator {
         if stale {
             return self.refuse(cx, &ticket, RefusalCode::NotAllowed, "a newer registration is known");
         }
+        self.supersede(cx, ticket.sender());
+        if self.registrations.len() >= self.config.registrations {
+            return self.refuse(cx, &ticket, RefusalCode::Overloaded, "too many nodes register at once; try again");
+        }
         let Some((index, is_new)) = self.nodes.allot(&ticket.sender().name) else {
             return self.refuse(cx, &ticket, RefusalCode::Overloaded, "the domain's virtual prefix is full");
         };
         let id = self.draw_id();
         let name = ticket.sender().name.clone();
-        let registration =
-            RegistrationInProgress { ticket, request, from, server: None, tried: Vec::new(), renewed: false };
+        let registration = RegistrationInProgress {
+            ticket,
+            request,
+            from,
+            server: None,
+            tried: Vec::new(),
+            renewed: false,
+            granted: None,
+        };
         self.registrations.insert(id, registration);
         if is_new {
             let call = self.calls.open(Wait::AddressStored(id));
@@ -64,13 +78,31 @@ impl DirectionCoordinator {
         }
     }
 
+    /// A node that registers once more has done with what it asked before.
+    fn supersede(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let older: Vec<u64> = self
+            .registrations
+            .iter()
+            .filter(|(_, registration)| registration.ticket.sender() == peer)
+            .map(|(id, _)| *id)
+            .collect();
+        for RegistrationInProgress { ticket, .. } in older.iter().filter_map(|id| self.registrations.remove(id)) {
+            cx.count("dc.registration_superseded");
+            self.endpoint.finish(cx, &ticket);
+        }
+    }
+
     /// The node's new address is on stable storage.
     pub(super) fn address_stored(&mut self, cx: &mut Cx<'_>, id: u64, failure: Option<String>) {
         match failure {
-            None => self.record_registration(cx, id),
+            None => {
+                if let Some(registration) = self.registrations.get(&id) {
+                    self.nodes.address_is_stored(&registration.ticket.sender().name);
+                }
+                self.record_registration(cx, id);
+            }
             Some(failure) => {
                 if let Some(registration) = self.registrations.remove(&id) {
-                    self.nodes.forget_address(&registration.ticket.sender().name);
                     self.refuse(cx, &registration.ticket, RefusalCode::StorageFailed, failure);
                 }
             }
@@ -80,10 +112,7 @@ impl DirectionCoordinator {
     /// From now on the node is found where the request came from.
     fn record_registration(&mut self, cx: &mut Cx<'_>, id: u64) {
         let Some(RegistrationInProgress { ticket, request, from, .. }) = self.registrations.get(&id) else { return };
-        let lifetime = match request.reachability {
-            Reachability::TcpNs => self.config.notified_registration_lifetime,
-            _ => self.config.registration_lifetime,
-        };
+        let lifetime = self.registration_lifetime(request.reachability);
         let real = request.real.iter().copied().find(|real| real.is_ipv4() == from.is_ipv4()).unwrap_or(*from);
         let leg = Leg { real, outer: *from };
         let (wants_notification, peer) = (request.reachability == Reachability::TcpNs, ticket.sender().clone());
@@ -97,6 +126,7 @@ impl DirectionCoordinator {
         };
         let Some(record) = self.nodes.get_mut(&peer) else { return };
         record.key = ticket.key;
+        self.deadlines.set(Due::Lapse(peer), cx.now + lifetime);
         let before = record.registration.replace(registration);
         // A node that has not moved and registers again has lost its connection: its Notification Server may have lost
         // the key, or be gone.
@@ -203,25 +233,44 @@ impl DirectionCoordinator {
         self.assign_notification_server(cx, id);
     }
 
+    /// Everything is known that the node is to be told: it is stored first, so that a DC that starts again still finds the
+    /// node, above all one that waits at a Notification Server and will not speak for an hour.
     fn complete_registration(&mut self, cx: &mut Cx<'_>, id: u64) {
-        let Some(RegistrationInProgress { ticket, from, .. }) = self.registrations.remove(&id) else { return };
-        let peer = ticket.sender().clone();
-        let (Some(addresses), Some(record)) = (self.nodes.addresses(&peer.name), self.nodes.get(&peer)) else { return };
+        let Some(waiting) = self.registrations.get_mut(&id) else { return };
+        let peer = waiting.ticket.sender();
+        let (Some(addresses), Some(record)) = (self.nodes.addresses(&peer.name), self.nodes.get(peer)) else { return };
         let Some(registration) = &record.registration else { return };
         let notified = registration.reachability == Reachability::TcpNs;
         let lifetime =
             if notified { self.config.notified_registration_lifetime } else { self.config.registration_lifetime };
         let response = RegistrationResponse {
             addresses,
-            outer: from,
+            outer: waiting.from,
             lifetime_s: seconds(lifetime),
             keepalive_s: if notified { 0 } else { seconds(self.config.keepalive) },
             notification: record.notification.as_ref().filter(|_| notified).map(|(assignment, _)| assignment.clone()),
             prefix_lengths: (self.config.virtual_v4.1, 64),
         };
+        let left = record.notification.as_ref().map_or(0, |(_, ends)| ends.since(cx.now).as_secs());
+        let key_ends = UnixTime(cx.wall.0.saturating_add(left));
+        let write = records::registration_write(peer, (record.key, registration), &response, key_ends);
+        waiting.granted = Some(response);
+        let call = self.calls.open(Wait::RegistrationStored(id));
+        cx.push(Effect::Persist { call, writes: vec![write] });
+    }
+
+    /// The registration is on stable storage. Where the store fails it is granted all the same: without it a restart would only
+    /// be noticed later, by the node's next keepalive.
+    pub(super) fn registration_stored(&mut self, cx: &mut Cx<'_>, id: u64, is_stored: bool) {
+        let Some(RegistrationInProgress { ticket, granted, .. }) = self.registrations.remove(&id) else { return };
+        let Some(granted) = granted else { return };
+        if !is_stored {
+            cx.count("dc.registration_not_stored");
+        }
+        let peer = ticket.sender().clone();
         cx.count("dc.registered");
         cx.event(DirectionCoordinatorEvent::Registered { node: peer.clone() });
-        self.endpoint.answer(cx, &ticket, response);
+        self.endpoint.answer(cx, &ticket, granted);
         self.follow(cx, &peer);
     }
 
@@ -229,7 +278,8 @@ impl DirectionCoordinator {
     pub(super) fn kept_alive(&mut self, cx: &mut Cx<'_>, ticket: &Ticket, keepalive: &Keepalive) {
         let Path::Datagram(from) = ticket.path else { return };
         let now = cx.now;
-        let lifetimes = (self.config.registration_lifetime, self.config.notified_registration_lifetime);
+        let lifetimes = [Reachability::UdpKeepalive, Reachability::TcpNs]
+            .map(|reachability| self.registration_lifetime(reachability));
         let current = self
             .nodes
             .sender_mut(ticket)
@@ -240,7 +290,7 @@ impl DirectionCoordinator {
             return self.refuse(cx, ticket, RefusalCode::NotRegistered, "register again");
         };
         registration.set_leg(Leg { real: keepalive.real, outer: from });
-        let lifetime = if registration.reachability == Reachability::TcpNs { lifetimes.1 } else { lifetimes.0 };
+        let lifetime = lifetimes[usize::from(registration.reachability == Reachability::TcpNs)];
         registration.until = now + lifetime;
         self.endpoint.answer(cx, ticket, NtmAck { observed: Some(from) });
     }

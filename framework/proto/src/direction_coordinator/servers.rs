@@ -1,13 +1,13 @@
 //! Keys shared with other servers: made at first contact over mutual TLS, used until they expire, made again when the
 //! other side has lost them.
 
+use super::server_keys::{self, HeldKeys, Maker};
 use super::{Cx, DirectionCoordinator, OwnServer, Tag, TlsTag, Wait, records};
 use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Path, Peer, Request, Retry};
 use crate::machine::{Effect, ServerAddresses};
 use crate::time::{Instant, UnixTime};
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
-use bytes::Bytes;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::{KeyId, Session};
 use ntmobile_wire::key::NamedKey;
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// Which other server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ServerId {
-    kind: ServerKind,
-    name: Fqdn,
+    pub(super) kind: ServerKind,
+    pub(super) name: Fqdn,
 }
 
 /// The kinds of servers that a DC shares keys with.
@@ -67,7 +67,7 @@ impl ServerKind {
         }
     }
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Coordinator => "dc",
             Self::Relay => "rs",
@@ -105,9 +105,23 @@ const REST: Duration = Duration::from_secs(60);
 pub(super) struct Servers {
     shared: BTreeMap<ServerId, Shared>,
     resting: BTreeMap<Fqdn, Instant>,
+    pub(super) held: HeldKeys,
 }
 
 impl Servers {
+    /// How many keys are held or being made.
+    pub(super) fn len(&self) -> usize {
+        let sharing = self.shared.values().filter(|shared| matches!(shared, Shared::Sharing { .. })).count();
+        self.held.len() + sharing
+    }
+
+    /// Requests to a server are not sealed with this key any more.
+    pub(super) fn forget(&mut self, server: &ServerId, key: KeyId) {
+        if matches!(self.shared.get(server), Some(Shared::Ready(current)) if *current == key) {
+            self.shared.remove(server);
+        }
+    }
+
     /// Notes that a server of ours does not answer.
     pub(super) fn rest(&mut self, server: Fqdn, now: Instant) {
         self.resting.insert(server, now + REST);
@@ -210,22 +224,20 @@ impl DirectionCoordinator {
         roles: (Role, Role),
         session: Option<Session>,
     ) {
-        let write = self.server_key_write(cx, &id, &key, roles.0);
-        let call = self.calls.open(Wait::OwnKeyStored);
+        let write = self.server_key_write(cx, &id, &key, Maker::Ourselves);
+        let call = self.calls.open(Wait::Unawaited);
         cx.push(Effect::Persist { call, writes: vec![write] });
         self.add_server_key(cx, id, key, roles, session, self.config.server_key_lifetime);
     }
 
-    fn server_key_write(&self, cx: &Cx<'_>, id: &ServerId, key: &NamedKey, role: Role) -> crate::machine::Write {
-        let side = if role == Role::Responder { "responder" } else { "requester" };
-        let name = format!("{} {} {side}", id.kind.label(), id.name);
+    fn server_key_write(&self, cx: &Cx<'_>, id: &ServerId, key: &NamedKey, maker: Maker) -> crate::machine::Write {
         let ends = UnixTime(cx.wall.0 + self.config.server_key_lifetime.as_secs());
-        records::key_write(records::SERVER_KEYS, Bytes::from(name), key, ends)
+        records::key_write(records::SERVER_KEYS, server_keys::record_name(id, maker), key, ends)
     }
 
     fn add_server_key(
         &mut self,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
         id: ServerId,
         key: NamedKey,
         (own, other): (Role, Role),
@@ -233,7 +245,9 @@ impl DirectionCoordinator {
         lifetime: Duration,
     ) {
         let purpose = id.kind.key_kind();
+        let maker = if own == Role::Responder { Maker::Other } else { Maker::Ourselves };
         let own = (own, self.endpoint.session());
+        self.keep_server_key(cx, &id, maker, key.id, cx.now + lifetime);
         self.servers.shared.insert(id.clone(), Shared::Ready(key.id));
         let association = Association::new(key, purpose, own, (other, session), Peer::named(id.name));
         self.endpoint.add(association.expiring(cx.now + lifetime));
@@ -267,7 +281,11 @@ impl DirectionCoordinator {
             return tls::refuse(cx, session, &ticket, RefusalCode::NotAllowed, "the key identifier is taken");
         }
         let id = ServerId { kind: ServerKind::Coordinator, name: request.requester.clone() };
-        let write = self.server_key_write(cx, &id, &request.key, Role::Responder);
+        if !self.has_room_for(&id) {
+            let detail = "keys are shared with as many Direction Coordinators as possible";
+            return tls::refuse(cx, session, &ticket, RefusalCode::Overloaded, detail);
+        }
+        let write = self.server_key_write(cx, &id, &request.key, Maker::Other);
         let call = self.calls.open(Wait::SharedKeyStored(ticket, Box::new(request)));
         cx.push(Effect::Persist { call, writes: vec![write] });
     }
@@ -289,6 +307,7 @@ impl DirectionCoordinator {
         let lifetime = Duration::from_secs(u64::from(request.lifetime_s)).min(self.config.server_key_lifetime);
         let (own, other) = ((Role::Responder, session), (Role::Requester, Some(ticket.session)));
         let key = request.key.id;
+        self.keep_server_key(cx, &id, Maker::Other, key, cx.now + lifetime);
         let association = Association::new(request.key, KeyKind::Dcdc, own, other, Peer::named(id.name.clone()));
         self.endpoint.add(association.expiring(cx.now + lifetime));
         // A sharing of our own that is under way goes on: both keys are good, each end uses the one that it made.
@@ -300,12 +319,11 @@ impl DirectionCoordinator {
 
     /// Forgets a key that the other server seems to have lost.
     /// Whatever else waits for an answer under it is given up, too.
-    pub(super) fn forget_server_key(&mut self, cx: &Cx<'_>, kind: ServerKind, name: &Fqdn) {
+    pub(super) fn forget_server_key(&mut self, cx: &mut Cx<'_>, kind: ServerKind, name: &Fqdn) {
         let id = ServerId { kind, name: name.clone() };
         if let Some(Shared::Ready(key)) = self.servers.shared.get(&id) {
             let key = *key;
-            self.endpoint.abandon(cx.now, key);
-            self.servers.shared.remove(&id);
+            self.drop_server_key(cx, &id, key);
         }
     }
 

@@ -57,6 +57,11 @@ impl Answers {
         self.known.remove(&(ticket.key, ticket.session, ticket.transaction));
     }
 
+    /// How many are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.order.front().map(|(at, _)| *at)
     }

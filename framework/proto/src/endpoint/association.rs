@@ -11,6 +11,7 @@ use ntmobile_wire::key::NamedKey;
 use ntmobile_wire::message::{Message, SessionEcho};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Purpose, Role, Subkey};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 /// Sessions kept per role: the current one and the one before it, whose last messages may still arrive.
@@ -38,16 +39,50 @@ struct KnownSession {
     window: Window,
 }
 
+/// Sessions of one role that may be challenged at once. Whoever replays old messages makes us challenge sessions that are long
+/// over; with one place for all, that would push out the challenge of the session that is about to answer.
+const CHALLENGES: usize = 8;
+/// How long the answer to a challenge may take.
+const CHALLENGE_PATIENCE: Duration = Duration::from_secs(30);
+
 struct Challenge {
     session: Session,
     nonce: [u8; 16],
+    until: Instant,
 }
 
 struct Speaker {
     role: Role,
     /// The newest last.
     sessions: Vec<KnownSession>,
-    challenge: Option<Challenge>,
+    /// The newest last.
+    challenges: Vec<Challenge>,
+}
+
+impl Speaker {
+    /// The nonce that a session is to echo: one that it has been given already, or a new one; the oldest makes room.
+    fn challenge(&mut self, now: Instant, session: Session, fresh: impl FnOnce() -> [u8; 16]) -> [u8; 16] {
+        self.challenges.retain(|challenge| challenge.until > now);
+        let until = now + CHALLENGE_PATIENCE;
+        if let Some(known) = self.challenges.iter_mut().find(|challenge| challenge.session == session) {
+            known.until = until;
+            return known.nonce;
+        }
+        if self.challenges.len() >= CHALLENGES {
+            self.challenges.remove(0);
+        }
+        let nonce = fresh();
+        self.challenges.push(Challenge { session, nonce, until });
+        nonce
+    }
+
+    /// Whether a session has echoed what it was given; it will not be asked again.
+    fn is_proved_by(&mut self, now: Instant, session: Session, nonce: &[u8; 16]) -> bool {
+        let fits = |challenge: &mut Challenge| {
+            challenge.session == session && challenge.until > now && bool::from(challenge.nonce.ct_eq(nonce))
+        };
+        self.challenges.extract_if(.., fits).count() > 0
+    }
 }
 
 /// What came of opening a datagram.
@@ -68,6 +103,8 @@ pub(super) enum Opened {
 pub struct Association {
     key: NamedKey,
     kind: KeyKind,
+    /// Our own role.
+    role: Role,
     sealing: Subkey,
     next_sequence: u64,
     speakers: Vec<Speaker>,
@@ -86,13 +123,14 @@ impl Association {
         peer: Peer,
     ) -> Self {
         let sealing = Subkey::derive(&key.secret, Purpose::Signalling(kind), role, session);
-        let association = Self { key, kind, sealing, next_sequence: 0, speakers: Vec::new(), peer, expires: None };
+        let association =
+            Self { key, kind, role, sealing, next_sequence: 0, speakers: Vec::new(), peer, expires: None };
         association.with_speaker(speaker, speaker_session)
     }
 
     /// Lets a further role speak under this key.
     pub fn with_speaker(mut self, role: Role, session: Option<Session>) -> Self {
-        self.speakers.push(Speaker { role, sessions: Vec::new(), challenge: None });
+        self.speakers.push(Speaker { role, sessions: Vec::new(), challenges: Vec::new() });
         if let Some(session) = session {
             self.learn_session(role, session);
         }
@@ -103,6 +141,30 @@ impl Association {
     pub fn expiring(mut self, at: Instant) -> Self {
         self.expires = Some(at);
         self
+    }
+
+    /// Whether messages under both are sealed with the same subkey.
+    pub(super) fn seals_like(&self, other: &Self) -> bool {
+        self.key == other.key && self.kind == other.kind && self.role == other.role
+    }
+
+    /// Takes over what is told anew of a key that is held already; sequences and windows go on where they are.
+    pub(super) fn renew(&mut self, told: Self) {
+        self.peer = told.peer;
+        self.expires = told.expires;
+        for Speaker { role, sessions, .. } in told.speakers {
+            if self.speakers.iter().all(|speaker| speaker.role != role) {
+                self.speakers.push(Speaker { role, sessions: Vec::new(), challenges: Vec::new() });
+            }
+            for known in sessions {
+                self.learn_session(role, known.session);
+            }
+        }
+    }
+
+    /// How many sessions are being challenged.
+    pub(super) fn challenges(&self) -> usize {
+        self.speakers.iter().map(|speaker| speaker.challenges.len()).sum()
     }
 
     /// The key's identifier.
@@ -132,6 +194,16 @@ impl Association {
 
     /// Believes a session that a trusted message announced.
     pub fn learn_session(&mut self, role: Role, session: Session) {
+        self.add_session(role, session, Window::default());
+    }
+
+    /// A session has proved itself by its message of this sequence. What it said before was challenged, not heard: it will be
+    /// said again, and whoever has kept a copy must not be able to say it later.
+    fn session_proved(&mut self, role: Role, session: Session, sequence: u64) {
+        self.add_session(role, session, Window::after(sequence));
+    }
+
+    fn add_session(&mut self, role: Role, session: Session, window: Window) {
         let opening = Subkey::derive(&self.key.secret, Purpose::Signalling(self.kind), role, session);
         let Some(speaker) = self.speakers.iter_mut().find(|speaker| speaker.role == role) else { return };
         if speaker.sessions.iter().any(|known| known.session == session) {
@@ -140,7 +212,7 @@ impl Association {
         if speaker.sessions.len() >= SESSIONS {
             speaker.sessions.remove(0);
         }
-        speaker.sessions.push(KnownSession { session, opening, window: Window::default() });
+        speaker.sessions.push(KnownSession { session, opening, window });
     }
 
     pub(super) fn sealing(&self) -> &Subkey {
@@ -170,8 +242,11 @@ impl Association {
             known.window.accept(header.sequence);
             return match message {
                 Message::SessionChallenge(challenge) => Opened::Challenged(challenge.nonce),
-                // The echo arrived twice, or the session was announced meanwhile.
-                Message::SessionEcho(_) => Opened::Dropped,
+                // The session was announced meanwhile.
+                Message::SessionEcho(_) => {
+                    cx.count("signalling.late_echo");
+                    Opened::Dropped
+                }
                 message => Opened::Message { role, message: Box::new(message), extensions },
             };
         }
@@ -196,14 +271,10 @@ impl Association {
         let speaker = &mut self.speakers[index];
         match message {
             Message::SessionEcho(SessionEcho { nonce }) => {
-                let proved = speaker.challenge.as_ref().is_some_and(|challenge| {
-                    challenge.session == header.session && bool::from(challenge.nonce.ct_eq(&nonce))
-                });
-                if proved {
-                    speaker.challenge = None;
+                if speaker.is_proved_by(cx.now, header.session, &nonce) {
                     let role = speaker.role;
                     cx.count("signalling.session_proved");
-                    self.learn_session(role, header.session);
+                    self.session_proved(role, header.session, header.sequence);
                     Opened::Proved
                 } else {
                     cx.count("signalling.not_authentic");
@@ -213,11 +284,7 @@ impl Association {
             // Echoing proves nothing about ourselves that a replay could use: the nonce is not ours to judge.
             Message::SessionChallenge(challenge) => Opened::Challenged(challenge.nonce),
             _ => {
-                let nonce = match &speaker.challenge {
-                    Some(challenge) if challenge.session == header.session => challenge.nonce,
-                    _ => draw(cx.entropy),
-                };
-                speaker.challenge = Some(Challenge { session: header.session, nonce });
+                let nonce = speaker.challenge(cx.now, header.session, || draw(cx.entropy));
                 cx.count("signalling.session_challenged");
                 Opened::Challenge(nonce)
             }

@@ -17,6 +17,7 @@ pub use framing::StreamFraming;
 
 use crate::deadlines::Deadlines;
 use crate::machine::{Context, Effect, StreamId};
+use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::trace::{Span, SpanKind};
 use answers::{Answers, Seen};
@@ -164,14 +165,29 @@ impl<T> Endpoint<T> {
         Transaction(self.next_transaction)
     }
 
-    /// Begins to speak and listen under a key. A key that is known already is replaced.
+    /// Begins to speak and listen under a key. Of a key that is held already, sequences and windows go on where they are:
+    /// to begin anew in the same session would repeat nonces and let messages be replayed.
     pub fn add(&mut self, association: Association) {
         let id = association.id();
         match association.expires() {
             Some(at) => self.deadlines.set(Due::Expire(id), at),
             None => self.deadlines.cancel(&Due::Expire(id)),
         }
-        self.associations.insert(id, association);
+        match self.associations.get_mut(&id) {
+            Some(known) if known.seals_like(&association) => known.renew(association),
+            _ => {
+                self.associations.insert(id, association);
+            }
+        }
+    }
+
+    /// How much it holds: keys, requests that wait, answers remembered, sessions challenged.
+    pub fn sizes(&self) -> Sizes {
+        Sizes::default()
+            .with("keys", self.associations.len())
+            .with("requests", self.exchanges.len())
+            .with("answers", self.answers.len())
+            .with("challenges", self.associations.values().map(Association::challenges).sum())
     }
 
     /// Ends a key at this time.
@@ -342,6 +358,7 @@ impl<T> Endpoint<T> {
                 None
             }
             Opened::Challenged(nonce) => {
+                cx.count("signalling.challenge_echoed");
                 let transaction = self.next_transaction();
                 let echo = SessionEcho { nonce };
                 self.seal_and_send(cx, header.key_id, transaction, path, &echo.into(), None);

@@ -10,6 +10,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// A window that has seen everything up to this sequence, whatever that was.
+    pub(super) fn after(sequence: u64) -> Self {
+        Self { next: sequence.saturating_add(1), seen: u128::MAX }
+    }
+
     /// Whether this sequence has not been accepted and is not too old to tell.
     pub(super) fn is_fresh(&self, sequence: u64) -> bool {
         if sequence >= self.next {

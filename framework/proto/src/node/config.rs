@@ -35,6 +35,12 @@ pub struct NodeConfig {
     pub direct_patience: Duration,
     /// How long a failed registration waits before it is tried again (default 5 s).
     pub registration_pause: Duration,
+    /// How many negotiations of tunnels may be under way at once (default 256); a direction beyond that is refused as
+    /// *Overloaded*.
+    pub negotiations: usize,
+    /// How many tunnels may stand at once, replaced ones that still receive included (default 4,096); a direction beyond that
+    /// is refused as *Overloaded*.
+    pub tunnels: usize,
     /// How it decides.
     pub strategies: Strategies,
 }
@@ -54,6 +60,8 @@ impl NodeConfig {
             rekey_after: Duration::from_secs(3_600),
             direct_patience: Duration::from_secs(5),
             registration_pause: Duration::from_secs(5),
+            negotiations: 256,
+            tunnels: 4_096,
             strategies,
         }
     }

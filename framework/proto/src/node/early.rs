@@ -30,6 +30,11 @@ pub(super) struct EarlyRequests {
 }
 
 impl EarlyRequests {
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Keeps a request under a key that is not known yet; the oldest makes room.
     pub(super) fn keep(&mut self, now: Instant, key: KeyId, from: SocketAddr, bytes: Bytes) {
         if self.kept.len() >= CAPACITY {

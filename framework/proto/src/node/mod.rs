@@ -12,11 +12,13 @@
 //! | `peers` | which peers are none, building, built; who waits |
 //! | `early` | Tunnel Requests that overtake their direction |
 //! | `negotiation` | one negotiation of a tunnel, from Route Direction to Tunnel Response |
+//! | `liveness` | peers that have forgotten a tunnel |
 //! | `upkeep` | idle tunnels, NAT mappings, new keys |
 
 mod config;
 mod early;
 mod event;
+mod liveness;
 mod login;
 mod negotiation;
 mod notification;
@@ -32,6 +34,7 @@ use crate::deadlines::Deadlines;
 use crate::endpoint::{Arrival, Endpoint, Path, Peer, Ticket, TimedOut};
 use crate::machine::{CallId, Context, Input, LookupFailure, Machine, PacketNotice, ServerAddresses};
 use crate::packet::TunnelTable;
+use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::tls::{TlsClient, TlsOutcome};
 use bytes::Bytes;
@@ -108,6 +111,7 @@ enum Due {
     Idle(Peer),
     NatKeepalive(Peer),
     Rekey(Peer),
+    Liveness(Peer),
     /// A replaced tunnel, by the identifier of its inbound SPI.
     Retire(u32),
 }
@@ -281,7 +285,8 @@ impl Node {
             Tag::HolePunching(negotiation) | Tag::TunnelRequest(negotiation) => {
                 self.negotiation_failed(cx, negotiation, ConnectError::TimedOut { step });
             }
-            Tag::Pull | Tag::PulledAcknowledge | Tag::ProveLeg(_) => {}
+            Tag::ProveLeg(peer) => self.relay_lost(cx, &peer),
+            Tag::Pull | Tag::PulledAcknowledge => {}
         }
     }
 
@@ -389,8 +394,20 @@ impl Machine for Node {
                 Due::Idle(peer) => self.check_idle(cx, &peer),
                 Due::NatKeepalive(peer) => self.keep_mapping_alive(cx, &peer),
                 Due::Rekey(peer) => self.rekey(cx, &peer),
+                Due::Liveness(peer) => self.check_liveness(cx, &peer),
                 Due::Retire(identifier) => self.retired(identifier),
             }
         }
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.endpoint
+            .sizes()
+            .with("peers", self.peers.len())
+            .with("defaults", self.defaults.len())
+            .with("negotiations", self.negotiations.len())
+            .with("tunnels", self.tunnels.len())
+            .with("early", self.early.len())
+            .with("calls", self.calls.len() + self.tls.len())
     }
 }

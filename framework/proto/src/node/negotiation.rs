@@ -134,6 +134,10 @@ impl Node {
             TunnelEnd::Mn | TunnelEnd::Cn => {}
             TunnelEnd::Unknown(_) => return refuse(RefusalCode::Unsupported, "which end?"),
         }
+        // A DC directs as much as it likes; what is held for it is ours to say.
+        if self.negotiations.len() >= self.config.negotiations || self.tunnels.len() >= self.config.tunnels {
+            return refuse(RefusalCode::Overloaded, "this node has as many tunnels as it may");
+        }
         // Key identifiers are readable on the wire: nobody may put a key of their own in the place of another.
         let keys = [direction.k_tun.as_ref(), Some(&direction.k_tmp)];
         if keys.into_iter().flatten().any(|key| self.endpoint.association(key.id).is_some()) {
@@ -562,6 +566,7 @@ impl Node {
             trace: conversation.or(trace),
             proved: false,
             rekey: None,
+            asked: None,
         });
         let handover = previous.is_some();
         if let Some(previous) = previous {

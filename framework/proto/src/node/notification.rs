@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long an answer on the connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Pulls under way at once: a Notification Server cannot make a node ask without end.
+const PULLS: usize = 4;
 
 /// The connection and what it was opened for.
 #[derive(Default)]
@@ -25,6 +27,8 @@ pub(super) struct NotificationConnection {
     framing: StreamFraming,
     opened: u64,
     key: Option<KeyId>,
+    /// Whether there was one more Notification while as many as may were being followed.
+    notified_again: bool,
 }
 
 impl NotificationConnection {
@@ -60,7 +64,7 @@ impl Node {
 
     /// The DC has named a Notification Server: connect, unless that connection stands.
     pub(super) fn hold_notification(&mut self, cx: &mut Cx<'_>, assignment: NotificationAssignment) {
-        let is_same = self.notification.assignment.as_ref().is_some_and(|known| known.key.id == assignment.key.id);
+        let is_same = self.notification.key == Some(assignment.key.id);
         if is_same && self.notification.stream.is_some() {
             return self.registration_complete(cx);
         }
@@ -194,6 +198,10 @@ impl Node {
     }
 
     fn pull(&mut self, cx: &mut Cx<'_>, trace: Option<TraceContext>) {
+        if self.endpoint.outstanding().filter(|(_, tag)| **tag == Tag::Pull).count() >= PULLS {
+            self.notification.notified_again = true;
+            return cx.count("node.pull_put_off");
+        }
         let (Some(key), Some(coordinator)) = (self.login.key(), self.coordinator_address()) else { return };
         let message = RouteDirectionRequest { application: self.config.application };
         let request = Request::to(key, Path::Datagram(coordinator), message, trace);
@@ -211,13 +219,14 @@ impl Node {
         result: Result<Message, Refusal>,
         trace: Option<TraceContext>,
     ) {
+        let again = std::mem::take(&mut self.notification.notified_again);
         let Ok(Message::RouteDirectionResponse(response)) = result else {
             return cx.count("node.pull_refused");
         };
         if let Some(direction) = response.direction {
             self.route_directed(cx, (None, trace), *direction);
         }
-        if response.waiting > 0 {
+        if response.waiting > 0 || again {
             self.pull(cx, None);
         }
     }

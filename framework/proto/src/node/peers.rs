@@ -24,6 +24,8 @@ const WAITERS: usize = 1_024;
 const PROBE_AFTER: Duration = Duration::from_secs(3);
 /// A keepalive that asks that: gives up after 13.5 s, far sooner than the Direction Request itself.
 const PROBE_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
+/// A leg proved to the RS again: gives up after 6.9 s.
+const LEG_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 8 };
 /// How long the winner of a glare may take before the loser asks again.
 const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -59,6 +61,8 @@ pub(super) struct Built {
     pub(super) proved: bool,
     /// A rekey that waits for its response.
     pub(super) rekey: Option<(u8, NamedKey)>,
+    /// Since when the peer is being asked whether it is there.
+    pub(super) asked: Option<Instant>,
 }
 
 /// A tunnel that is being built.
@@ -305,6 +309,11 @@ impl Node {
             for peer in self.owed() {
                 self.connect_failed(cx, &peer, ConnectError::ServerUnreachable(detail.clone()));
             }
+            // Or it has forgotten us, and then says nothing either.
+            if self.registered.is_some() && self.registering.is_none() {
+                self.login.doubt();
+                self.register(cx);
+            }
         }
     }
 
@@ -395,8 +404,8 @@ impl Node {
             self.peers.remove(peer);
         }
         self.release(&built);
-        for due in [Due::Idle(peer.clone()), Due::NatKeepalive(peer.clone()), Due::Rekey(peer.clone())] {
-            self.deadlines.cancel(&due);
+        for due in [Due::Idle, Due::NatKeepalive, Due::Rekey, Due::Liveness] {
+            self.deadlines.cancel(&due(peer.clone()));
         }
         cx.count("node.tunnel_closed");
         cx.event(NodeEvent::TunnelClosed { peer: peer.clone(), reason });
@@ -429,9 +438,19 @@ impl Node {
     /// Proves a leg to the RS. One proof under way is enough: Source Unknown, which may ask for it, is not authenticated.
     pub(super) fn prove_leg(&mut self, cx: &mut Cx<'_>, peer: &Peer, request: Request) {
         if self.endpoint.outstanding().any(|(_, tag)| *tag == Tag::ProveLeg(peer.clone())) {
-            return;
+            return cx.count("node.leg_being_proved");
         }
         cx.count("node.leg_proved_again");
-        self.endpoint.request(cx, request, Tag::ProveLeg(peer.clone()));
+        self.endpoint.request(cx, Request { retry: LEG_RETRY, ..request }, Tag::ProveLeg(peer.clone()));
+    }
+
+    /// The RS does not answer: it is gone, or has forgotten the tunnel. A new one is asked for; should there be none, the old
+    /// one stays, for the RS may come back.
+    pub(super) fn relay_lost(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let is_standing = |entry: &PeerEntry| entry.built.is_some() && entry.building.is_none();
+        if self.registered.is_some() && self.peers.get(peer).is_some_and(is_standing) {
+            cx.count("node.relay_lost");
+            self.ask_direction(cx, peer, DirectionReason::NewTunnel);
+        }
     }
 }

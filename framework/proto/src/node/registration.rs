@@ -287,7 +287,12 @@ impl Node {
             self.observe(cx, Observation::KeepalivesLost(self.keepalives_lost));
             // Whether moved or not: by now the DC holds the registration for lapsed, if it knows of it at all.
             let is_standing = self.registered.is_some() && self.registering.is_none();
-            if is_standing && self.keepalives_lost.is_multiple_of(LAPSED) {
+            // Where a Notification Server keeps the node reachable, the next one would be an hour away.
+            let is_rare = !matches!(
+                self.registered.as_ref().map(|registered| &registered.maintenance),
+                Some(Maintenance::KeepaliveEvery(_))
+            );
+            if is_standing && (is_rare || self.keepalives_lost.is_multiple_of(LAPSED)) {
                 cx.count("node.registration_lapsed");
                 self.login.doubt();
                 self.register(cx);

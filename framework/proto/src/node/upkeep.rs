@@ -32,6 +32,7 @@ impl Node {
     /// Sets a standing tunnel's timers.
     pub(super) fn watch(&mut self, cx: &mut Cx<'_>, peer: &Peer, end: TunnelEnd, idle: Duration) {
         self.deadlines.set(Due::Idle(peer.clone()), cx.now + idle);
+        self.watch_liveness(cx.now, peer);
         let is_translated = self.registered.as_ref().is_some_and(|registered| registered.is_translated());
         let built = self.peers.get(peer).and_then(|entry| entry.built.as_ref());
         if is_translated || built.is_some_and(|built| built.connection.relay.is_some()) {

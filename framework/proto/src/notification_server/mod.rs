@@ -21,6 +21,7 @@ use crate::deadlines::Deadlines;
 use crate::endpoint::{Arrival, Endpoint, Path, Peer, Request, Retry, Ticket};
 use crate::machine::{CallId, Context, Effect, Input, Machine, Record, StoreFailure, StreamId, Write};
 use crate::shared_keys::{SharedKeyKind, SharedKeys};
+use crate::sizes::Sizes;
 use crate::stored_message::{StoredMessage, deletion};
 use crate::time::Instant;
 use crate::tls::{self, TlsTicket};
@@ -311,6 +312,16 @@ impl Machine for NotificationServer {
             }
         }
         self.delete(cx, deletions);
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.endpoint
+            .sizes()
+            .with("nodes", self.nodes.len())
+            .with("streams", self.streams.len())
+            .with("unregistered_streams", self.streams.unregistered())
+            .with("coordinators", self.shared.len())
+            .with("calls", self.storing.len())
     }
 }
 

@@ -30,6 +30,10 @@ impl Streams {
         self.unregistered
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     pub(super) fn open(&mut self, stream: StreamId, peer: SocketAddr) {
         let connection = Connection { peer, framing: StreamFraming::default(), node: None };
         match self.open.insert(stream, connection) {

@@ -128,6 +128,16 @@ impl TunnelTable {
         self.snapshot.load().by_identifier.get(&spi.identifier()).cloned()
     }
 
+    /// How many tunnels there are.
+    pub fn len(&self) -> usize {
+        self.snapshot.load().by_identifier.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Every tunnel, ordered by identifier.
     pub fn tunnels(&self) -> Vec<Arc<Tunnel>> {
         self.snapshot.load().by_identifier.values().cloned().collect()

@@ -21,6 +21,7 @@ use crate::endpoint::{Arrival, Association, Endpoint, Path, Peer, Ticket, unname
 use crate::machine::{CallId, Context, Effect, Input, Machine, Record, StoreFailure, Write};
 use crate::packet::{Relay, RelayTable};
 use crate::shared_keys::{NotShared, SharedKeyKind, SharedKeys};
+use crate::sizes::Sizes;
 use crate::stored_message::{StoredMessage, deletion};
 use crate::time::Instant;
 use crate::tls::{self, TlsTicket};
@@ -368,5 +369,14 @@ impl Machine for RelayServer {
         let mut deletions = self.shared.expire(cx.now);
         deletions.extend(self.expire_idle(cx));
         self.delete(cx, deletions);
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.endpoint
+            .sizes()
+            .with("relays", self.relays.len())
+            .with("return_paths", self.return_paths.len())
+            .with("coordinators", self.shared.len())
+            .with("calls", self.storing.len())
     }
 }

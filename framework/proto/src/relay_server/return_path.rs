@@ -40,6 +40,11 @@ impl ReturnPaths {
         self.until.set(awaited, until);
     }
 
+    /// How many are awaited.
+    pub(super) fn len(&self) -> usize {
+        self.relays.len()
+    }
+
     /// The relay that a datagram from `from` with this transaction answers.
     pub(super) fn find(&self, from: SocketAddr, transaction: Transaction) -> Option<KeyId> {
         self.relays.get(&(from, transaction)).copied()
