@@ -5,5 +5,8 @@ pub mod bench;
 #[cfg(doctest)]
 pub mod book;
 pub mod namespaces;
+pub mod load;
+pub mod malice;
 pub mod network;
+pub mod nonces;
 pub mod simulated;
