@@ -13,7 +13,7 @@
 //! [`clock::OsClock`] with `CryptoChoice::System`.
 //!
 //! [`footprint`] is what a node with a virtual interface changes on its host, and how that is undone whatever happens to the
-//! node.
+//! node; [`names`] answers the host's programs for the network's names.
 //!
 //! **Invariant:** this is the one crate that says `unsafe`, and each block says why it is sound. Nothing here knows the
 //! protocol.
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod compute;
 pub mod entropy;
 pub mod footprint;
+pub mod names;
 pub mod net;
 mod netlink;
 pub mod roots;

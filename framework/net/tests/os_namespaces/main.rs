@@ -3,5 +3,6 @@
 
 mod addresses;
 mod footprint;
+mod names;
 mod namespace;
 mod paths;
