@@ -9,7 +9,8 @@
 //!
 //! **Changes** are told by the kernel (netlink groups of links, addresses and routes of both families). A cable that is
 //! plugged in makes many of them, so they are read once when they have been quiet for a tenth of a second, and only what makes
-//! a difference is passed on: another set or order of addresses, or another way to the wide network.
+//! a difference is passed on: another set or order of addresses, or another way to the wide network. That takes less than a
+//! second, but for carriers that come and go: of those the kernel itself tells at most once in a second.
 
 mod snapshot;
 mod watch;
