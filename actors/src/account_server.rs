@@ -7,7 +7,6 @@ use ntmobile_ports::authenticator::Authenticator;
 use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
 use ntmobile_wire::key::Secret;
 use ntmobile_wire::name::Fqdn;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 /// What only an AS is given.
@@ -32,14 +31,15 @@ pub async fn start(
 ) -> Result<Handle<AccountServer>, StartError> {
     let signalling = host.net().bind_udp(parts.signalling_port).map_err(StartError::Signalling)?;
     let voucher_seed = own.voucher_seed;
+    let entity: Arc<str> = own.name.as_str().into();
     let blueprint = Blueprint {
-        name: own.name.as_str().into(),
+        name: Arc::clone(&entity),
         machine: Box::new(move |entropy| AccountServer::new(config.clone(), *voucher_seed.expose(), entropy)),
         signalling,
         packet_path: None,
         tls: Some(parts.tls),
         tcp: None,
-        subscriber: Box::new(|event: Infallible| match event {}),
+        subscriber: host.announcing(&entity, None),
         store: parts.store,
         authenticators: own.authenticators,
     };

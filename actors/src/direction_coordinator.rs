@@ -11,6 +11,7 @@ use ntmobile_proto::direction_coordinator::{
 use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::name::Fqdn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// A running DC; it stops when this is dropped.
 pub struct CoordinatorEntity {
@@ -65,14 +66,15 @@ pub async fn start(
     }
     let signalling = host.net().bind_udp(parts.signalling_port).map_err(StartError::Signalling)?;
     let name_server = NameServer::start(config.name.as_str(), vec![zone], &host)?;
+    let entity: Arc<str> = config.name.as_str().into();
     let blueprint = Blueprint {
-        name: config.name.as_str().into(),
+        name: Arc::clone(&entity),
         machine: Box::new(move |entropy| DirectionCoordinator::new(config.clone(), entropy)),
         signalling,
         packet_path: None,
         tls: Some(parts.tls),
         tcp: None,
-        subscriber,
+        subscriber: host.announcing(&entity, subscriber),
         store: parts.store,
         authenticators: Vec::new(),
     };

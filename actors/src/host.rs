@@ -1,5 +1,7 @@
 //! The host that entities and applications run on: their whole world, simulated or real.
 
+use crate::driver::Subscriber;
+use crate::events::{Announcer, EntityEvent, Listener};
 use crate::resolution::{Resolution, ResolutionPorts};
 use crate::supervise::PanicPolicy;
 use ntmobile_ports::clock::Clock;
@@ -37,6 +39,7 @@ pub struct HostParts {
 pub struct Host {
     parts: HostParts,
     resolution: Resolution,
+    listener: Option<Listener>,
 }
 
 impl Host {
@@ -53,7 +56,22 @@ impl Host {
             recorder: parts.recorder.clone(),
             root_servers: parts.root_servers.clone(),
         });
-        Self { parts, resolution }
+        Self { parts, resolution, listener: None }
+    }
+
+    /// The same host, with somebody who hears of every event of the entities that are started on it from now on.
+    pub fn with_listener(mut self, listener: Listener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Who hears of an entity's events: the host's listener, then whoever subscribed to this one entity.
+    pub(crate) fn announcing<E: Clone + Into<EntityEvent> + 'static>(
+        &self,
+        entity: &Arc<str>,
+        then: impl Into<Option<Box<dyn Subscriber<E>>>>,
+    ) -> Box<dyn Subscriber<E>> {
+        Box::new(Announcer { entity: Arc::clone(entity), listener: self.listener.clone(), then: then.into() })
     }
 
     /// Its name in traces and counts.

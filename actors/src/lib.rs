@@ -4,6 +4,7 @@ pub mod account_server;
 pub mod direction_coordinator;
 pub mod dns;
 pub mod driver;
+pub mod events;
 pub mod host;
 #[cfg(test)]
 mod ideal_network;

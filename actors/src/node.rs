@@ -1,7 +1,7 @@
 //! A node as an entity: signalling and packets on one ephemeral port, TLS legs, and the user-space stack of its
 //! application.
 
-use crate::driver::{self, Blueprint, WeakHandle};
+use crate::driver::{self, Blueprint, Subscriber, WeakHandle};
 use crate::host::Host;
 use crate::library::{Dispatcher, Errand, JoinError, Node, NodePath, Outcomes};
 use crate::server::StartError;
@@ -9,7 +9,7 @@ use ntmobile_ports::clock::Clock;
 use ntmobile_ports::store::Store;
 use ntmobile_ports::tls::Tls;
 use ntmobile_proto::endpoint::Peer;
-use ntmobile_proto::node::{Node as NodeMachine, NodeCommand, NodeConfig};
+use ntmobile_proto::node::{Node as NodeMachine, NodeCommand, NodeConfig, NodeEvent};
 use ntmobile_proto::packet::KeyLog;
 use ntmobile_stack::{Stack, StackOptions};
 use ntmobile_wire::address::VirtualAddresses;
@@ -51,8 +51,9 @@ pub async fn start(config: NodeConfig, parts: NodeParts, host: Host) -> Result<N
         errands,
     };
     let (tunnels_of, key_log) = (Arc::clone(&path), parts.key_log);
+    let dispatcher: Box<dyn Subscriber<NodeEvent>> = Box::new(dispatcher);
     let blueprint = Blueprint {
-        name: entity,
+        name: Arc::clone(&entity),
         machine: Box::new(move |entropy| {
             let machine = NodeMachine::new(config.clone(), entropy);
             let tunnels = machine.tunnels();
@@ -66,7 +67,7 @@ pub async fn start(config: NodeConfig, parts: NodeParts, host: Host) -> Result<N
         packet_path: Some(path.clone()),
         tls: Some(parts.tls),
         tcp: None,
-        subscriber: Box::new(dispatcher),
+        subscriber: host.announcing(&entity, dispatcher),
         store: parts.store,
         authenticators: Vec::new(),
     };

@@ -4,7 +4,6 @@ use crate::driver::{self, Blueprint, Handle};
 use crate::host::Host;
 use crate::server::{ServerParts, StartError};
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
-use std::convert::Infallible;
 use std::sync::Arc;
 
 /// Starts an NS; nodes connect to `tcp_port`.
@@ -19,14 +18,15 @@ pub async fn start(
 ) -> Result<Handle<NotificationServer>, StartError> {
     let signalling = host.net().bind_udp(parts.signalling_port).map_err(StartError::Signalling)?;
     let tcp = host.net().listen_tcp(tcp_port).map_err(StartError::Tcp)?;
+    let entity: Arc<str> = config.name.as_str().into();
     let blueprint = Blueprint {
-        name: config.name.as_str().into(),
+        name: Arc::clone(&entity),
         machine: Box::new(move |entropy| NotificationServer::new(config.clone(), entropy)),
         signalling,
         packet_path: None,
         tls: Some(parts.tls),
         tcp: Some(Arc::from(tcp)),
-        subscriber: Box::new(|event: Infallible| match event {}),
+        subscriber: host.announcing(&entity, None),
         store: parts.store,
         authenticators: Vec::new(),
     };

@@ -12,7 +12,6 @@ use ntmobile_telemetry::Recorder;
 use ntmobile_wire::datagram::encode_source_unknown;
 use ntmobile_wire::identifier::{Session, Spi, Transaction};
 use ntmobile_wire::message::SourceUnknown;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -30,7 +29,7 @@ pub async fn start(
     let path = Arc::new(RelayPath::new(Arc::clone(&entity), host.recorder().clone()));
     let table_of = Arc::clone(&path);
     let blueprint = Blueprint {
-        name: entity,
+        name: Arc::clone(&entity),
         machine: Box::new(move |entropy| {
             let machine = RelayServer::new(config.clone(), entropy);
             table_of.forward_by(machine.table(), machine.session());
@@ -40,7 +39,7 @@ pub async fn start(
         packet_path: Some(path),
         tls: Some(parts.tls),
         tcp: None,
-        subscriber: Box::new(|event: Infallible| match event {}),
+        subscriber: host.announcing(&entity, None),
         store: parts.store,
         authenticators: Vec::new(),
     };

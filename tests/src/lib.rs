@@ -4,9 +4,9 @@ pub mod arrows;
 pub mod bench;
 #[cfg(doctest)]
 pub mod book;
-pub mod namespaces;
 pub mod load;
 pub mod malice;
+pub mod namespaces;
 pub mod network;
 pub mod nonces;
 pub mod simulated;

@@ -42,7 +42,7 @@ pub fn files_of_the_seed(directory: &RunDirectory) -> Vec<(String, Vec<u8>)> {
         let name = path.strip_prefix(directory.path()).unwrap_or(path).display().to_string();
         (name, fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     };
-    let single = [directory.trace_path(), directory.results_path(), directory.capture_path()];
+    let single = [directory.trace_path(), directory.results_path(), directory.capture_path(), directory.events_path()];
     let mut files: Vec<_> = single.iter().map(|path| read(path)).collect();
     let mut keys: Vec<_> = fs::read_dir(directory.wireshark_path())
         .into_iter()

@@ -56,6 +56,7 @@ pub fn outcome(found: &Found, record: &RunRecord, terminal: &Terminal, out: &mut
     let directory = record.directory.path().display();
     writeln!(out, "\n  {}    {directory}/report.html", terminal.bold("report"))?;
     writeln!(out, "  {}     {directory}/trace.otlp.jsonl", terminal.bold("trace"))?;
+    writeln!(out, "  {}    {directory}/events.log", terminal.bold("events"))?;
     if let Some(first) = record.conversations.first() {
         let next = format!("ntm trace {directory} {} {} · ntm describe {}", first.from, first.to, found.name);
         writeln!(out, "  {}      {}", terminal.bold("next"), terminal.faint(&next))?;

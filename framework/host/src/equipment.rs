@@ -5,6 +5,7 @@ use crate::credentials::{self, CredentialsError, Held, SOON};
 use crate::files::{self, FileError};
 use crate::settings::{HostSettings, ServerSettings};
 use crate::validity::{Span, Written};
+use ntmobile_actors::events::EntityEvent;
 use ntmobile_actors::host::{Host, HostParts};
 use ntmobile_actors::server::ServerParts;
 use ntmobile_actors::supervise::{PanicPolicy, RestartPolicy};
@@ -103,6 +104,7 @@ impl Equipment {
             root_servers: settings.root_servers(),
             panics: PanicPolicy::Restart(RestartPolicy::default()),
         });
+        let host = host.with_listener(Arc::new(log));
         let export_every = settings.otlp_every.duration();
         Ok(Self { host, net, compute: Arc::new(WorkerPool::new()), exporter, export_every })
     }
@@ -190,5 +192,16 @@ fn tell_of_certificate(held: &Held, now: UnixTime) {
         tracing::warn!(%until, left = %Span(left), "the certificate expires soon; issue another and restart");
     } else {
         tracing::info!(%until, left = %Span(left), "certificate");
+    }
+}
+
+/// Logs what an entity tells: at *debug* what repeats by itself, at *warn* where somebody did not get what they wanted.
+fn log(entity: &str, event: &EntityEvent) {
+    if event.is_trouble() {
+        tracing::warn!(entity, "{event}");
+    } else if event.is_routine() {
+        tracing::debug!(entity, "{event}");
+    } else {
+        tracing::info!(entity, "{event}");
     }
 }

@@ -111,6 +111,36 @@ fn servers_that_start_again_go_on_from_their_stores() {
     }
 }
 
+/// One log for all kinds of entities: what each tells is there, in order.
+#[test]
+fn the_log_of_a_run_tells_what_every_entity_did() {
+    let home = tempfile::tempdir().expect("a directory for the test");
+    let scenario = two_homes()
+        .domain("u2.example", |domain| domain.notification_servers(1))
+        .node("carol", |node| node.domain("u2.example").network("south").reachability("tcp-ns").start(secs(1)))
+        .traffic_at(secs(3), "alice", "carol", TrafficKind::udp(ms(500)))
+        .duration(secs(8))
+        .build()
+        .expect("a sound scenario");
+    let record = run_into(&scenario, home.path(), &Progress::default()).expect("it runs");
+    let log = std::fs::read_to_string(record.directory.events_path()).expect("it has a log");
+    let mut rest = log.as_str();
+    for told in [
+        "as.example               alice@u1.example has logged in",
+        "dc.u1.example            alice.u1.example has registered",
+        "alice.u1.example         joined as alice.u1.example",
+        "ns1.u2.example           carol.u2.example waits on its connection",
+        "rs1.u1.example           dc.u1.example has shared a key",
+        "is relayed for dc.u1.example",
+        "alice.u1.example         has a tunnel to bob.u1.example by rs1.u1.example",
+        "ns1.u2.example           carol.u2.example was woken",
+    ] {
+        let at = rest.find(told).unwrap_or_else(|| panic!("{told:?} is not told, or not in its place:\n{log}"));
+        rest = &rest[at + told.len()..];
+    }
+    assert!(!log.contains(" ! "), "nothing went wrong:\n{log}");
+}
+
 #[test]
 fn a_network_that_loses_its_link_comes_back() {
     let scenario = two_homes().link_down(secs(6), "north").link_up(secs(8), "north").build().expect("sound");

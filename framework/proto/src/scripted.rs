@@ -92,8 +92,10 @@ pub(crate) struct Script<M: Machine> {
     pub(crate) spans: Vec<Span>,
     pub(crate) closed: Vec<StreamId>,
     pub(crate) tls_answers: VecDeque<(RequestId, Message, Session)>,
-    /// What the script must carry out itself: TLS calls, look-ups, verifications, events.
+    /// What the script must carry out itself: TLS calls, look-ups, verifications.
     pub(crate) asked: VecDeque<Effect<M::Event>>,
+    /// What the machine has told whoever runs it.
+    pub(crate) told: Vec<M::Event>,
     /// The last datagram that a party sent, whether it arrived or not.
     pub(crate) last_from_remote: Option<Bytes>,
     packets: VecDeque<Packet>,
@@ -138,6 +140,7 @@ impl<M: Machine> Script<M> {
             closed: Vec::new(),
             tls_answers: VecDeque::new(),
             asked: VecDeque::new(),
+            told: Vec::new(),
             last_from_remote: None,
             packets: VecDeque::new(),
             sent: 0,
@@ -392,6 +395,7 @@ impl<M: Machine> Script<M> {
             }
             Effect::Count(name) => *self.counts.entry(name).or_default() += 1,
             Effect::Span(span) => self.spans.push(*span),
+            Effect::Event(event) => self.told.push(event),
             other => self.asked.push_back(other),
         }
     }

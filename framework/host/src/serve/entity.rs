@@ -17,7 +17,7 @@ use ntmobile_net::entropy::SystemEntropy;
 use ntmobile_ports::net::Net;
 use ntmobile_proto::account_server::AccountServer;
 use ntmobile_proto::certificate::CertificateRole;
-use ntmobile_proto::direction_coordinator::{DirectionCoordinatorConfig, DirectionCoordinatorEvent};
+use ntmobile_proto::direction_coordinator::DirectionCoordinatorConfig;
 use ntmobile_proto::notification_server::NotificationServer;
 use ntmobile_proto::relay_server::RelayServer;
 use ntmobile_wire::key::Secret;
@@ -147,7 +147,7 @@ async fn coordinator(file: &CoordinatorFile, equipment: &Equipment) -> Result<En
     tracing::info!(domain = %config.domain, virtual_v4 = %format_args!("{}/{}", virtual_v4.0, virtual_v4.1), virtual_v6 = %format_args!("{virtual_v6}/64"), "coordinates");
     let zone = zone(file, &config, equipment);
     let host = equipment.host.clone();
-    let entity = direction_coordinator::start(config.clone(), zone, parts, Box::new(tell), host).await?;
+    let entity = direction_coordinator::start(config.clone(), zone, parts, Box::new(|_event| {}), host).await?;
     let entity = Rc::new(entity);
     let (watched, file, net) = (Rc::clone(&entity), file.clone(), Arc::clone(&equipment.net));
     let zone = Task::spawn(follow_addresses(net, move |addresses| {
@@ -196,17 +196,6 @@ async fn follow_addresses<E: std::fmt::Display>(
             tracing::error!(%error, "DNS goes on with the old addresses");
         }
         before = now;
-    }
-}
-
-/// Logs what a DC decides.
-fn tell(event: DirectionCoordinatorEvent) {
-    match event {
-        DirectionCoordinatorEvent::Registered { node } => tracing::debug!(node = %node.name, "registered"),
-        DirectionCoordinatorEvent::Decided { mn, cn, relay, because } => {
-            let relay = relay.map(|relay| relay.to_string());
-            tracing::info!(%mn, %cn, relay, because, "tunnel directed");
-        }
     }
 }
 

@@ -112,13 +112,25 @@ impl RunDirectory {
         self.root.join("wireshark")
     }
 
+    /// What servers and nodes told, a line for each event.
+    pub fn events_path(&self) -> PathBuf {
+        self.root.join("events.log")
+    }
+
     /// One page with everything in it.
     pub fn report_path(&self) -> PathBuf {
         self.root.join("report.html")
     }
 
-    fn files(&self) -> [PathBuf; 5] {
-        [self.manifest_path(), self.trace_path(), self.results_path(), self.capture_path(), self.report_path()]
+    fn files(&self) -> [PathBuf; 6] {
+        [
+            self.manifest_path(),
+            self.trace_path(),
+            self.results_path(),
+            self.capture_path(),
+            self.events_path(),
+            self.report_path(),
+        ]
     }
 
     /// Writes the manifest; last of all files, so that a directory with one is whole.

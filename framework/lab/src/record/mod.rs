@@ -1,6 +1,7 @@
-//! What is left of a run: a directory with its manifest, trace, results, capture and report.
+//! What is left of a run: a directory with its manifest, trace, results, capture, log of events and report.
 
 pub mod directory;
+pub(crate) mod events;
 pub mod manifest;
 pub mod results;
 

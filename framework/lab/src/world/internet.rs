@@ -4,6 +4,7 @@ use super::disks::{DiskError, Disks};
 use super::keys::KeyRing;
 use super::topology::{ROOT_SERVER, Topology};
 use crate::scenario::Scenario;
+use ntmobile_actors::events::Listener;
 use ntmobile_actors::host::{Host, HostParts};
 use ntmobile_actors::server::{DNS_PORT, TLS_PORT};
 use ntmobile_actors::supervise::PanicPolicy;
@@ -68,6 +69,8 @@ pub(super) struct Internet {
     serial: RefCell<u64>,
     /// What servers and nodes keep across a restart.
     pub(super) disks: Disks,
+    /// Who hears of what servers and nodes tell, if anybody does.
+    pub(super) listener: Option<Listener>,
     /// Where packet keys go, if anybody is to read the packets.
     pub(super) key_log: Option<Arc<KeyRing>>,
 }
@@ -91,6 +94,7 @@ impl Internet {
             root_servers: Vec::new(),
             serial: RefCell::new(1),
             disks: Disks::default(),
+            listener: None,
             key_log: None,
         };
         let root = internet.addresses(ROOT_SERVER)?;
@@ -108,7 +112,7 @@ impl Internet {
     /// The same host as entities see it; its resolver starts anew.
     pub(super) fn host(&self, name: &str) -> Result<Host, EquipmentError> {
         let world = self.world.clone();
-        Ok(Host::start(HostParts {
+        let host = Host::start(HostParts {
             name: name.into(),
             clock: Arc::new(self.world.clock()),
             net: Arc::new(self.machine(name)?),
@@ -116,7 +120,11 @@ impl Internet {
             recorder: self.recorder.clone(),
             root_servers: self.root_servers.clone(),
             panics: PanicPolicy::FailRun,
-        }))
+        });
+        Ok(match &self.listener {
+            Some(listener) => host.with_listener(Arc::clone(listener)),
+            None => host,
+        })
     }
 
     /// The addresses of a host.

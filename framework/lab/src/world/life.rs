@@ -11,6 +11,7 @@ use super::servers::{ServerError, Servers};
 use super::topology::{Topology, TopologyError};
 use super::traffic::{Board, converse};
 use crate::progress::{Phase, Progress};
+use crate::record::events::EventLog;
 use crate::record::{Conversation, RunDirectory};
 use crate::run::RunError;
 use crate::scenario::Scenario;
@@ -59,7 +60,7 @@ pub enum WorldError {
 /// What is written while a world lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recording {
-    /// Spans and metrics of every entity. A report needs them.
+    /// Spans, metrics and events of every entity. A report needs them.
     pub trace: bool,
     /// Every packet on every interface.
     pub capture: bool,
@@ -80,6 +81,7 @@ pub struct Life {
     world: World,
     internet: Rc<Internet>,
     recorder: Recorder,
+    events: Option<EventLog>,
     board: Board,
     directory: RunDirectory,
 }
@@ -140,6 +142,15 @@ impl Life {
         let internet = Internet::new(scenario, world.clone(), topology, recorder.clone());
         let mut internet = internet.map_err(WorldError::from)?;
         internet.key_log = recording.capture.then(Arc::default);
+        let mut events = None;
+        if recording.trace {
+            let path = directory.events_path();
+            let file = File::create(&path).map_err(directory.error(&path))?;
+            let log = EventLog::new(Box::new(BufWriter::new(file)));
+            let clock = world.clock();
+            internet.listener = Some(log.listener(move || clock.now()));
+            events = Some(log);
+        }
         Ok(Self {
             scenario: Rc::new(scenario.clone()),
             board: Board::new(world.clone(), &scenario.traffic),
@@ -147,6 +158,7 @@ impl Life {
             world,
             internet: Rc::new(internet),
             recorder,
+            events,
             directory: directory.clone(),
         })
     }
@@ -176,7 +188,9 @@ impl Life {
         let captured = captured.map_err(self.directory.error(&self.directory.capture_path()));
         let keys = self.internet.key_log.as_ref().map_or(Ok(()), |log| log.write_to(&self.directory.wireshark_path()));
         let keys = keys.map_err(self.directory.error(&self.directory.wireshark_path()));
-        let unwritten = captured.and(keys).err();
+        let told = self.events.as_ref().map_or(Ok(()), EventLog::finish);
+        let told = told.map_err(self.directory.error(&self.directory.events_path()));
+        let unwritten = captured.and(keys).and(told).err();
         failure = failure.or(unwritten.map(|error| LifeFailure::Record(error.into())));
         Lived {
             conversations: self.conversations(&happenings),

@@ -1,6 +1,6 @@
 //! One login on its way: what was asked, what is known, and the answer at its end.
 
-use super::{AccountServer, Cx, Waiting};
+use super::{AccountServer, AccountServerEvent, Cx, Waiting};
 use crate::certificate::CertificateRole;
 use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses, Verdict};
 use crate::time::Instant;
@@ -69,15 +69,11 @@ impl AccountServer {
     pub(super) fn asked(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, asked: Asked) {
         if matches!(asked.credential(), Credential::CurrentKey { .. }) {
             let detail = "a current key is proved to the Direction Coordinator that made it";
-            return self.refuse(cx, &ticket, RefusalCode::Unsupported, detail);
+            return self.refuse_login(cx, &ticket, asked.account(), RefusalCode::Unsupported, detail);
         }
         if self.logins.len() >= self.config.logins {
-            return self.refuse(
-                cx,
-                &ticket,
-                RefusalCode::Overloaded,
-                "too many logins are in progress, try again later",
-            );
+            let detail = "too many logins are in progress, try again later";
+            return self.refuse_login(cx, &ticket, asked.account(), RefusalCode::Overloaded, detail);
         }
         let by_coordinator = matches!(asked, Asked::Authentication(_));
         if by_coordinator {
@@ -152,11 +148,12 @@ impl AccountServer {
             }
             .into(),
         };
-        cx.count(if matches!(answer, Message::InitialDataResponse(_)) {
-            "account.initial_data"
+        if let Asked::Authentication(request) = &login.asked {
+            cx.count("account.authenticated");
+            cx.event(AccountServerEvent::Vouched { account: request.login.account.clone() });
         } else {
-            "account.authenticated"
-        });
+            cx.count("account.initial_data");
+        }
         self.end(cx, id, answer);
     }
 
@@ -244,6 +241,7 @@ impl AccountServer {
                     voucher_key: self.signer.verifying_key(),
                 };
                 cx.count("account.logged_in");
+                cx.event(AccountServerEvent::LoggedIn { account: request.account.clone() });
                 self.end(cx, id, response.into());
             }
             (Ok(_), ..) => {
@@ -273,8 +271,13 @@ impl AccountServer {
     /// Ends a login without success.
     pub(super) fn end_refused(&mut self, cx: &mut Cx<'_>, id: u64, code: RefusalCode, detail: &str) {
         if let Some(login) = self.forget(id) {
-            self.refuse(cx, &login.ticket, code, detail);
+            self.refuse_login(cx, &login.ticket, login.asked.account(), code, detail);
         }
+    }
+
+    fn refuse_login(&self, cx: &mut Cx<'_>, ticket: &TlsTicket, account: &Account, code: RefusalCode, detail: &str) {
+        cx.event(AccountServerEvent::Refused { account: account.clone(), code, detail: detail.to_owned() });
+        self.refuse(cx, ticket, code, detail);
     }
 
     /// Ends a login whose time is up, and says what it was waiting for.

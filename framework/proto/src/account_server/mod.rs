@@ -9,11 +9,13 @@
 
 mod config;
 mod coordinators;
+mod event;
 mod login;
 #[cfg(test)]
 mod tests;
 
 pub use config::AccountServerConfig;
+pub use event::AccountServerEvent;
 
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
@@ -30,7 +32,7 @@ use ntmobile_wire::voucher::VoucherSigner;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-type Cx<'a> = Context<'a, Infallible>;
+type Cx<'a> = Context<'a, AccountServerEvent>;
 
 /// What a login waits for, besides the DC's acknowledgement.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ enum Waiting {
     Coordinator(u64),
 }
 
-/// The Account Server's machine. It takes no commands and tells nothing but counters and spans.
+/// The Account Server's machine. It takes no commands.
 pub struct AccountServer {
     config: AccountServerConfig,
     signer: VoucherSigner,
@@ -84,7 +86,7 @@ impl AccountServer {
 
 impl Machine for AccountServer {
     type Command = Infallible;
-    type Event = Infallible;
+    type Event = AccountServerEvent;
 
     fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
         match input {

@@ -1,6 +1,6 @@
 //! The Account Server between nodes, an authenticator, DNS and DCs that all answer as the script says.
 
-use super::{AccountServer, AccountServerConfig};
+use super::{AccountServer, AccountServerConfig, AccountServerEvent};
 use crate::certificate::CertificateRole;
 use crate::machine::{CallId, Effect, Input, Lookup, LookupFailure, RequestId, ServerAddresses, TlsFailure, Verdict};
 use crate::scripted::{Script, at, name};
@@ -128,6 +128,7 @@ fn via_as_the_dc_holds_the_key_before_the_node_does() {
 
     dc_answers(&mut server, call, NtmAck::default());
     let response = logged_in(&mut server);
+    assert_eq!(server.told, [AccountServerEvent::LoggedIn { account: account() }]);
     assert_eq!(response.key, distribution.key);
     assert_eq!((response.lifetime_s, distribution.lifetime_s), (86_400, 86_400));
     assert_eq!((response.dc_session, response.node), (DC_SESSION, name("alice.u1.example")));
@@ -177,7 +178,8 @@ fn each_verdict_has_its_refusal() {
         let mut server = start(AccountServerConfig::default());
         server.tls(None, NODE_SESSION, login(password()));
         verdict(&mut server, decided);
-        assert_refused(&mut server, code);
+        let detail = assert_refused(&mut server, code);
+        assert_eq!(server.told, [AccountServerEvent::Refused { account: account(), code, detail }]);
         assert!(server.asked.is_empty(), "nothing more is done for {decided:?}");
     }
 }

@@ -439,6 +439,9 @@ impl DirectionCoordinator {
     fn fail(&mut self, cx: &mut Cx<'_>, id: u64, refused: Refusal) {
         if let Some(direction) = self.directions.remove(&id) {
             cx.count("dc.direction_failed");
+            let (mn, cn) = (direction.mn.node.clone(), direction.request.peer.clone());
+            let (code, detail) = (refused.code, refused.detail.clone());
+            cx.event(DirectionCoordinatorEvent::DirectionFailed { mn, cn, code, detail });
             self.endpoint.answer(cx, &direction.ticket, refused);
         }
     }

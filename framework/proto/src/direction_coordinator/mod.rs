@@ -17,6 +17,7 @@
 mod config;
 mod delivery;
 mod direction;
+mod event;
 mod login;
 mod node_keys;
 mod nodes;
@@ -26,6 +27,7 @@ mod server_keys;
 mod servers;
 
 pub use config::{DirectionCoordinatorConfig, OwnServer};
+pub use event::DirectionCoordinatorEvent;
 
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
@@ -48,27 +50,6 @@ use ntmobile_wire::subkey::Role;
 use registration::RegistrationInProgress;
 use servers::Servers;
 use std::collections::BTreeMap;
-
-/// What a DC tells whoever runs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DirectionCoordinatorEvent {
-    /// A node has registered, or registered again.
-    Registered {
-        /// The node and its application.
-        node: Peer,
-    },
-    /// A path has been decided.
-    Decided {
-        /// The end that started.
-        mn: Fqdn,
-        /// The end that is called.
-        cn: Fqdn,
-        /// The relay, where one is used.
-        relay: Option<Fqdn>,
-        /// Which rule decided.
-        because: &'static str,
-    },
-}
 
 type Cx<'a> = Context<'a, DirectionCoordinatorEvent>;
 
@@ -288,8 +269,9 @@ impl DirectionCoordinator {
     }
 
     fn persisted(&mut self, cx: &mut Cx<'_>, call: CallId, result: Result<(), StoreFailure>) {
-        if result.is_err() {
+        if let Err(failure) = &result {
             cx.count("dc.store_failed");
+            cx.event(DirectionCoordinatorEvent::StoreFailed(failure.clone()));
         }
         let failure = result.err().map(|failure| format!("{}: {failure}", self.config.name));
         match (self.calls.close(call), failure) {

@@ -1,7 +1,7 @@
 //! Which K_ntmdc are held: a few for each application of a node, each until it ends, and what goes with the last of them.
 
 use super::nodes::{NodeRecord, Vouched};
-use super::{Cx, DirectionCoordinator, Due, Wait, records};
+use super::{Cx, DirectionCoordinator, DirectionCoordinatorEvent, Due, Wait, records};
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Effect, Write};
 use crate::time::Instant;
@@ -31,6 +31,7 @@ impl DirectionCoordinator {
         session: Session,
     ) {
         let id = key.id;
+        cx.event(DirectionCoordinatorEvent::LoggedIn { node: peer.clone() });
         let is_registered = self.nodes.get(peer).is_some_and(|record| record.registered(cx.now).is_some());
         let record = self.nodes.entry(peer, id);
         // A registered node is spoken to under the key it registered with until it has registered with the new one.

@@ -195,6 +195,8 @@ impl DirectionCoordinator {
         let until = cx.now + self.config.server_key_lifetime;
         let peer = registration.ticket.sender().clone();
         if let (Some(server_session), Some(record)) = (server_session, self.nodes.get_mut(&peer)) {
+            let event = DirectionCoordinatorEvent::Assigned { node: peer.clone(), server: server.name.clone() };
+            cx.event(event);
             let assignment = NotificationAssignment {
                 server: server.name,
                 addresses: server.notification,

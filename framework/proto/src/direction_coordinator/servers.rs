@@ -2,7 +2,7 @@
 //! other side has lost them.
 
 use super::server_keys::{self, HeldKeys, Maker};
-use super::{Cx, DirectionCoordinator, OwnServer, Tag, TlsTag, Wait, records};
+use super::{Cx, DirectionCoordinator, DirectionCoordinatorEvent, OwnServer, Tag, TlsTag, Wait, records};
 use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Path, Peer, Request, Retry};
 use crate::machine::{Effect, ServerAddresses};
@@ -196,6 +196,7 @@ impl DirectionCoordinator {
         let outcome = match result {
             Ok((session, Message::KeySharingResponse(_))) => {
                 let key_id = key.id;
+                cx.event(DirectionCoordinatorEvent::KeyShared { server: id.name.clone() });
                 self.hold_server_key(cx, id.clone(), key, id.kind.roles(), Some(session));
                 Ok(key_id)
             }
@@ -308,6 +309,7 @@ impl DirectionCoordinator {
         let (own, other) = ((Role::Responder, session), (Role::Requester, Some(ticket.session)));
         let key = request.key.id;
         self.keep_server_key(cx, &id, Maker::Other, key, cx.now + lifetime);
+        cx.event(DirectionCoordinatorEvent::KeyShared { server: id.name.clone() });
         let association = Association::new(request.key, KeyKind::Dcdc, own, other, Peer::named(id.name.clone()));
         self.endpoint.add(association.expiring(cx.now + lifetime));
         // A sharing of our own that is under way goes on: both keys are good, each end uses the one that it made.

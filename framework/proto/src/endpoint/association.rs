@@ -11,6 +11,7 @@ use ntmobile_wire::key::NamedKey;
 use ntmobile_wire::message::{Message, SessionEcho};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Purpose, Role, Subkey};
+use std::fmt;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -24,6 +25,15 @@ pub struct Peer {
     pub name: Fqdn,
     /// Which of its applications; the default one for servers.
     pub application: ApplicationId,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.application {
+            ApplicationId(0) => self.name.fmt(f),
+            application => write!(f, "{}/{application}", self.name),
+        }
+    }
 }
 
 impl Peer {

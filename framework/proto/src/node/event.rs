@@ -5,6 +5,7 @@ use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::identifier::ApplicationId;
 use ntmobile_wire::message::{Refusal, RefusalCode};
 use ntmobile_wire::name::Fqdn;
+use std::fmt;
 use std::net::SocketAddr;
 use thiserror::Error;
 
@@ -118,6 +119,32 @@ pub struct Connection {
     pub relay: Option<Fqdn>,
     /// Where packets are sent to.
     pub remote: SocketAddr,
+}
+
+impl fmt::Display for NodeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |connection: &Connection| match &connection.relay {
+            Some(relay) => format!("by {relay}"),
+            None => "directly".to_owned(),
+        };
+        match self {
+            Self::Joined { node, addresses } => {
+                write!(f, "joined as {node} with {} and {}", addresses.v4, addresses.v6)
+            }
+            Self::JoinFailed(error) => write!(f, "could not join: {error}"),
+            Self::Registered { outer } => write!(f, "registered again, seen at {outer}"),
+            Self::RegistrationLost(error) => write!(f, "lost its registration: {error}"),
+            Self::Connected { connection, .. } => write!(f, "reaches {} {}", connection.peer, by(connection)),
+            Self::ConnectFailed { error, .. } => write!(f, "found no way: {error}"),
+            Self::TunnelBuilt { connection, handover: false } => {
+                write!(f, "has a tunnel to {} {}", connection.peer, by(connection))
+            }
+            Self::TunnelBuilt { connection, handover: true } => {
+                write!(f, "has moved its tunnel to {}, which goes {}", connection.peer, by(connection))
+            }
+            Self::TunnelClosed { peer, reason } => write!(f, "has no tunnel to {peer} any more: {reason}"),
+        }
+    }
 }
 
 /// What a node tells.

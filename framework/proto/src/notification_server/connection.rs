@@ -2,7 +2,7 @@
 
 use super::nodes::Replaced;
 use super::streams::NotFramed;
-use super::{Cx, Due, NotificationServer, Waking};
+use super::{Cx, Due, NotificationServer, NotificationServerEvent, Waking};
 use crate::endpoint::{Arrival, Path, Ticket};
 use crate::machine::{Effect, StreamId};
 use crate::time::Instant;
@@ -58,6 +58,7 @@ impl NotificationServer {
         self.deadlines.cancel(&Due::Silence(stream));
         if let Some(node) = self.streams.close(stream) {
             cx.count("notification.disconnected");
+            cx.event(NotificationServerEvent::Disconnected { node: node.clone() });
             self.nodes.disconnect(&node, stream);
         }
         let waiting: Vec<_> =
@@ -93,6 +94,7 @@ impl NotificationServer {
             self.nodes.disconnect(&before, stream);
         }
         cx.count("notification.registered");
+        cx.event(NotificationServerEvent::Connected { node: node.clone() });
         self.heard(cx.now, stream);
         self.endpoint.answer(cx, ticket, NtmAck { observed: self.streams.peer(stream) });
         if let Some(old) = old {

@@ -9,12 +9,14 @@
 mod announcement;
 mod config;
 mod connection;
+mod event;
 mod nodes;
 mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use config::NotificationServerConfig;
+pub use event::NotificationServerEvent;
 
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
@@ -37,7 +39,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use streams::Streams;
 
-type Cx<'a> = Context<'a, Infallible>;
+type Cx<'a> = Context<'a, NotificationServerEvent>;
 
 /// Records of K_dcns.
 const SHARED_KEYS: &str = "ns.shared_key";
@@ -73,7 +75,7 @@ enum Due {
     Key(KeyId, Peer),
 }
 
-/// The Notification Server's machine. It takes no commands and tells nothing but counters and spans.
+/// The Notification Server's machine. It takes no commands.
 pub struct NotificationServer {
     config: NotificationServerConfig,
     endpoint: Endpoint<Waking>,
@@ -153,6 +155,9 @@ impl NotificationServer {
 
     fn stored(&mut self, cx: &mut Cx<'_>, call: CallId, result: Result<(), StoreFailure>) {
         let session = self.endpoint.session();
+        if let Err(failure) = &result {
+            cx.event(NotificationServerEvent::StoreFailed(failure.clone()));
+        }
         match (self.storing.close(call), result) {
             (Some(Storing::SharedKey { ticket, request }), Ok(())) => {
                 // Another key may have taken the identifier while this one was being stored.
@@ -160,6 +165,7 @@ impl NotificationServer {
                     return tls::refuse(cx, session, &ticket, code, detail);
                 }
                 cx.count("notification.key_shared");
+                cx.event(NotificationServerEvent::KeyShared { coordinator: request.requester.clone() });
                 let deletions = self.shared.hold_new(cx, &mut self.endpoint, request, ticket.session);
                 tls::answer(cx, session, &ticket, KeySharingResponse { server: self.config.name.clone() });
                 self.delete(cx, deletions);
@@ -175,6 +181,8 @@ impl NotificationServer {
                 let ends = cx.now + Duration::from_secs(direction.lifetime_s.into());
                 let node_session = direction.node_session;
                 let coordinator = ticket.sender().name.clone();
+                let node = Peer { name: direction.node.clone(), application: direction.application };
+                cx.event(NotificationServerEvent::Announced { coordinator: coordinator.clone(), node });
                 let deletions = self.announce(coordinator, direction, Some(node_session), ends);
                 self.endpoint.answer(cx, &ticket, NtmAck::default());
                 self.delete(cx, deletions);
@@ -199,6 +207,7 @@ impl NotificationServer {
             Arrival::Answer { tag, message, .. } => match message {
                 Message::NtmAck(_) => {
                     cx.count("notification.woken");
+                    cx.event(NotificationServerEvent::Woken { node: tag.node });
                     self.endpoint.answer(cx, &tag.ticket, NtmAck::default());
                 }
                 _ => self.refuse(cx, &tag.ticket, RefusalCode::PeerAsleep, "the node refused to wake"),
@@ -254,7 +263,7 @@ impl NotificationServer {
 
 impl Machine for NotificationServer {
     type Command = Infallible;
-    type Event = Infallible;
+    type Event = NotificationServerEvent;
 
     fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
         match input {
@@ -294,6 +303,7 @@ impl Machine for NotificationServer {
     fn expire(&mut self, cx: &mut Cx<'_>) {
         for timed_out in self.endpoint.expire(cx) {
             cx.count("notification.not_woken");
+            cx.event(NotificationServerEvent::NotWoken { node: timed_out.tag.node });
             self.refuse(cx, &timed_out.tag.ticket, RefusalCode::PeerAsleep, "the node did not answer");
         }
         let mut deletions = self.shared.expire(cx.now);

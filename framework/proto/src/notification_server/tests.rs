@@ -1,6 +1,6 @@
 //! The Notification Server among a DC and nodes: the papers' sequence, and everything that can go wrong with it.
 
-use super::{NotificationServer, NotificationServerConfig};
+use super::{NotificationServer, NotificationServerConfig, NotificationServerEvent};
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Input, RequestId, StoreFailure, StreamId};
 use crate::scripted::{Script, at, key, name};
@@ -121,6 +121,16 @@ fn a_connected_node_is_woken_and_the_dc_learns_it_only_then() {
     assert_eq!(message, notification().into());
     ns.answer("alice", &ticket, NtmAck::default());
     assert_eq!(ns.answered("dc"), NtmAck::default().into());
+    ns.give(Input::StreamClosed { stream: STREAM });
+    let (coordinator, node) = (name("dc.u1.example"), Peer::named(name("alice.u1.example")));
+    let told = [
+        NotificationServerEvent::KeyShared { coordinator: coordinator.clone() },
+        NotificationServerEvent::Announced { coordinator, node: node.clone() },
+        NotificationServerEvent::Connected { node: node.clone() },
+        NotificationServerEvent::Woken { node: node.clone() },
+        NotificationServerEvent::Disconnected { node },
+    ];
+    assert_eq!(ns.told, told);
 }
 
 #[test]
@@ -143,6 +153,8 @@ fn a_node_that_does_not_answer_is_asleep() {
     ns.request("dc", KeyId(K_DCNS.into()), notification());
     ns.pass(SECOND * 5);
     assert_refused(ns.answered("dc"), RefusalCode::PeerAsleep);
+    let node = Peer::named(name("alice.u1.example"));
+    assert_eq!(ns.told.last(), Some(&NotificationServerEvent::NotWoken { node }));
 }
 
 #[test]

@@ -8,12 +8,14 @@
 //! unknown sources are answered *Source Unknown*, and the ends prove their legs again.
 
 mod config;
+mod event;
 mod meeting;
 mod return_path;
 #[cfg(test)]
 mod tests;
 
 pub use config::RelayServerConfig;
+pub use event::RelayServerEvent;
 
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
@@ -29,7 +31,7 @@ use bytes::Bytes;
 use meeting::Meeting;
 use ntmobile_wire::datagram::Header;
 use ntmobile_wire::entropy::{Entropy, draw};
-use ntmobile_wire::identifier::{KeyId, Session};
+use ntmobile_wire::identifier::{KeyId, Session, Spi};
 use ntmobile_wire::message::{
     KeySharingRequest, KeySharingResponse, Message, NtmAck, Refusal, RefusalCode, RelayDirection, RelayHandshake,
     RelayResponse, SharedKeyPurpose,
@@ -42,7 +44,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-type Cx<'a> = Context<'a, Infallible>;
+type Cx<'a> = Context<'a, RelayServerEvent>;
 
 /// Records of K_dcrs.
 const SHARED_KEYS: &str = "rs.shared_key";
@@ -60,6 +62,12 @@ struct Relayed {
     meeting: Meeting,
 }
 
+impl Relayed {
+    fn spis(&self) -> (Spi, Spi) {
+        (self.direction.spi_mn, self.direction.spi_cn)
+    }
+}
+
 /// What the store is to confirm.
 enum Storing {
     SharedKey {
@@ -74,7 +82,7 @@ enum Storing {
     Deletion,
 }
 
-/// The Relay Server's machine. It takes no commands and tells nothing but counters and spans.
+/// The Relay Server's machine. It takes no commands.
 pub struct RelayServer {
     config: RelayServerConfig,
     endpoint: Endpoint<Infallible>,
@@ -164,6 +172,9 @@ impl RelayServer {
 
     fn stored(&mut self, cx: &mut Cx<'_>, call: CallId, result: Result<(), StoreFailure>) {
         let session = self.endpoint.session();
+        if let Err(failure) = &result {
+            cx.event(RelayServerEvent::StoreFailed(failure.clone()));
+        }
         match (self.storing.close(call), result) {
             (Some(Storing::SharedKey { ticket, request }), Ok(())) => {
                 // Another key may have taken the identifier while this one was being stored.
@@ -171,6 +182,7 @@ impl RelayServer {
                     return tls::refuse(cx, session, &ticket, code, detail);
                 }
                 cx.count("relay.key_shared");
+                cx.event(RelayServerEvent::KeyShared { coordinator: request.requester.clone() });
                 let deletions = self.shared.hold_new(cx, &mut self.endpoint, request, ticket.session);
                 tls::answer(cx, session, &ticket, KeySharingResponse { server: self.config.name.clone() });
                 self.delete(cx, deletions);
@@ -230,6 +242,8 @@ impl RelayServer {
             }
             Err((code, detail)) => {
                 cx.count("relay.refused");
+                let coordinator = ticket.sender().name.clone();
+                cx.event(RelayServerEvent::Refused { coordinator, code, detail: detail.to_owned() });
                 let refusal = Refusal { code, detail: detail.to_owned(), negotiation: Some(negotiation) };
                 self.endpoint.answer(cx, &ticket, refusal);
             }
@@ -274,7 +288,8 @@ impl RelayServer {
 
     /// The relay is on stable storage.
     fn directed(&mut self, cx: &mut Cx<'_>, ticket: &Ticket, key: KeyId) {
-        if self.endpoint.association(key).is_none() {
+        let is_new = self.endpoint.association(key).is_none();
+        if is_new {
             self.listen(key, true);
         }
         let Some(relay) = self.relays.get(&key) else {
@@ -286,6 +301,10 @@ impl RelayServer {
             );
         };
         cx.count("relay.directed");
+        if is_new {
+            let coordinator = ticket.sender().name.clone();
+            cx.event(RelayServerEvent::Installed { coordinator, spis: relay.spis() });
+        }
         let RelayDirection { negotiation, handshake, .. } = relay.direction;
         match handshake {
             RelayHandshake::Rendezvous => self.endpoint.answer(cx, ticket, RelayResponse { negotiation }),
@@ -318,6 +337,7 @@ impl RelayServer {
                 self.idle.set(key, until);
             } else {
                 cx.count("relay.expired");
+                cx.event(RelayServerEvent::Expired { spis: relay.spis() });
                 self.forget(key);
                 deletions.push(deletion(RELAYS, key));
             }
@@ -328,7 +348,7 @@ impl RelayServer {
 
 impl Machine for RelayServer {
     type Command = Infallible;
-    type Event = Infallible;
+    type Event = RelayServerEvent;
 
     fn handle(&mut self, cx: &mut Cx<'_>, input: Input) {
         match input {

@@ -2,7 +2,7 @@
 
 mod hostile;
 
-use super::{RELAYS, RelayServer, RelayServerConfig};
+use super::{RELAYS, RelayServer, RelayServerConfig, RelayServerEvent};
 use crate::endpoint::{Association, Peer};
 use crate::machine::{Input, StoreFailure};
 use crate::packet::{Dropped, Relayed};
@@ -101,6 +101,12 @@ fn directed(handshake: RelayHandshake) -> Rs {
         _ => NtmAck::default().into(),
     };
     assert_eq!(rs.answered("dc"), expected);
+    let coordinator = name("dc.u1.example");
+    let told = [
+        RelayServerEvent::KeyShared { coordinator: coordinator.clone() },
+        RelayServerEvent::Installed { coordinator, spis: (SPI_MN, SPI_CN) },
+    ];
+    assert_eq!(rs.told.split_off(0), told);
     give_k_tun(&mut rs);
     rs
 }
@@ -370,6 +376,7 @@ fn a_tunnel_in_use_is_held_and_an_idle_one_forgotten_with_its_record() {
     assert_eq!(rs.machine.table().len(), 1, "signalling keeps it, too");
     rs.pass(SECOND);
     assert!(rs.machine.table().is_empty());
+    assert_eq!(rs.told, [RelayServerEvent::Expired { spis: (SPI_MN, SPI_CN) }]);
     assert!(!rs.store.keys().any(|(table, _)| *table == RELAYS));
     rs.request("cn", K_TUN, HolePunching { negotiation: Negotiation(9), spi_in: SPI_CN });
     assert!(rs.is_quiet("cn"), "K_tun is gone");
@@ -412,6 +419,7 @@ fn what_cannot_be_stored_is_not_relayed() {
     let message = direction(&rs, RelayHandshake::Forwarded);
     rs.request("dc", K_DCRS, message.clone());
     assert_refused(rs.answered("dc"), RefusalCode::StorageFailed);
+    assert_eq!(rs.told.last(), Some(&RelayServerEvent::StoreFailed(StoreFailure::Full)));
     assert!(rs.machine.table().is_empty());
     rs.store_failure = None;
     rs.request("dc", K_DCRS, message);
