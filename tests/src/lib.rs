@@ -4,6 +4,7 @@ pub mod arrows;
 pub mod bench;
 #[cfg(doctest)]
 pub mod book;
+pub mod captured;
 pub mod load;
 pub mod malice;
 pub mod namespaces;

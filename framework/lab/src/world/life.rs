@@ -2,6 +2,7 @@
 
 use super::credentials::{Credentials, CredentialsError};
 use super::events::{Happenings, schedule};
+use super::guest::{Guest, Visit};
 use super::internet::{EquipmentError, Internet};
 use super::ledger::{Ledger, SetUp};
 use super::measure::Measurement;
@@ -84,6 +85,7 @@ pub struct Life {
     events: Option<EventLog>,
     board: Board,
     directory: RunDirectory,
+    visits: Vec<Visit>,
 }
 
 /// What is left of a world.
@@ -160,7 +162,18 @@ impl Life {
             recorder,
             events,
             directory: directory.clone(),
+            visits: Vec::new(),
         })
+    }
+
+    /// Lets somebody in who is no part of the scenario; what they do begins when its servers have started.
+    pub fn with_guest<F>(mut self, name: &str, visit: impl FnOnce(Guest) -> F + 'static) -> Result<Self, RunError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let guest = Guest::arrive(name, &self.internet).map_err(|error| WorldError::Topology(error.into()))?;
+        self.visits.push(Box::new(move || Box::pin(visit(guest))));
+        Ok(self)
     }
 
     /// Lets it live until its time is over, or `progress` is told to stop it.
@@ -172,6 +185,7 @@ impl Life {
             board: self.board.clone(),
             happenings: Rc::clone(&happenings),
             progress: progress.clone(),
+            visits: std::mem::take(&mut self.visits),
         };
         let outcome = self.simulation.run(days.pass());
         let mut failure = match outcome {
@@ -249,10 +263,11 @@ struct Days {
     board: Board,
     happenings: Rc<Happenings>,
     progress: Progress,
+    visits: Vec<Visit>,
 }
 
 impl Days {
-    async fn pass(self) -> Result<(), WorldError> {
+    async fn pass(mut self) -> Result<(), WorldError> {
         let _names = Names::start(&self.scenario, &self.internet)?;
         let credentials = Rc::new(Credentials::draw(&self.scenario, &self.internet)?);
         let servers =
@@ -260,6 +275,9 @@ impl Days {
         let nodes = Rc::new(Nodes::start(&self.scenario, &self.internet, &credentials, &self.board)?);
         self.progress.enter(Phase::Running);
         schedule(&self.scenario, &self.internet, &servers, &self.happenings);
+        for visit in self.visits.drain(..) {
+            actix::spawn(visit());
+        }
         for (number, traffic) in self.scenario.traffic.iter().enumerate() {
             let callee = format!("{}.{}", traffic.to, self.scenario.node[&traffic.to].domain);
             let (nodes, internet) = (Rc::clone(&nodes), Rc::clone(&self.internet));

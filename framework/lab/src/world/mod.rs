@@ -7,6 +7,7 @@ pub mod bound;
 mod credentials;
 mod disks;
 mod events;
+mod guest;
 mod internet;
 mod keys;
 mod ledger;
@@ -20,4 +21,5 @@ pub mod stage;
 pub mod topology;
 mod traffic;
 
+pub use guest::Guest;
 pub use life::{Life, Lived, Recording, WorldError};

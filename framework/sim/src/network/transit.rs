@@ -100,6 +100,18 @@ impl Network {
         Ok(())
     }
 
+    /// Sends a packet from a host whatever source it bears, as somebody does who speaks in another's name. Routers look at
+    /// destinations alone.
+    pub fn forge(&mut self, now: Instant, host: NodeId, packet: Packet) {
+        let node = self.node(host);
+        let is_host = node.is_up && matches!(node.role, Role::Host);
+        let interface = node.interfaces.iter().copied().find(|id| self.interface(*id).is_up);
+        if let Some(interface) = interface.filter(|_| is_host) {
+            self.node_mut(host).counters.originated += 1;
+            self.carry(now, interface, packet);
+        }
+    }
+
     /// Which of the host's interfaces has this address.
     fn interface_with(&self, host: NodeId, address: IpAddr) -> Option<InterfaceId> {
         let interfaces = self.node(host).interfaces.iter().copied();

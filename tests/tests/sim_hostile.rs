@@ -1,0 +1,128 @@
+//! The quickstart among strangers who wish it ill, on the simulated internet: for its whole minute they send garbage to every port of every host, and
+//! packets of an earlier capture of the same run, as they were and spoilt, in the names of those who had sent them.
+
+use ntmobile_lab::progress::Progress;
+use ntmobile_lab::record::{Conversation, RunDirectory};
+use ntmobile_lab::scenario::Scenario;
+use ntmobile_lab::scenario::builtin::BUILTIN;
+use ntmobile_lab::world::{Guest, Life, Recording};
+use ntmobile_ports::clock::Clock;
+use ntmobile_ports::net::Net;
+use ntmobile_proto::time::{Instant, UnixTime};
+use ntmobile_sim::network::{Packet, Transport};
+use ntmobile_tests::bench::Dice;
+use ntmobile_tests::captured::packets;
+use ntmobile_tests::malice::{garbage, spoilt};
+use ntmobile_tests::simulated::simulate;
+use ntmobile_wire::entropy::Entropy;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Signalling and packets, TLS, DNS.
+const PORTS: [u16; 3] = [4500, 4433, 53];
+/// How often the strangers do something.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Captured packets sent each time.
+const REPLAYS: usize = 30;
+/// What is younger than this may still be on its way, and would be no replay.
+const OLD: Duration = Duration::from_secs(1);
+
+fn quickstart() -> Scenario {
+    let builtin = BUILTIN.iter().find(|builtin| builtin.name == "quickstart").expect("it is built in");
+    builtin.scenario().expect("a sound scenario")
+}
+
+/// The same packet with other contents.
+fn spoil(dice: &mut Dice, packet: &Packet) -> Option<Packet> {
+    match packet.transport() {
+        Transport::Udp { source, destination, payload } => {
+            let (from, to) =
+                (SocketAddr::new(packet.source(), *source), SocketAddr::new(packet.destination(), *destination));
+            Packet::udp(from, to, spoilt(dice, payload)).ok()
+        }
+        Transport::Tcp { segment, .. } => {
+            let segment = spoilt(dice, segment);
+            Packet::tcp(packet.source(), packet.destination(), segment).ok()
+        }
+        _ => None,
+    }
+}
+
+async fn trouble(guest: Guest, captured: Vec<(Instant, Packet)>) {
+    let mut dice = Dice(u64::from_be_bytes(guest.entropy().array()));
+    let socket = guest.host().bind_udp(0).expect("a port");
+    // Where NATs have shown themselves there is somebody, too.
+    let mut targets: BTreeSet<SocketAddr> =
+        captured.iter().filter_map(|(_, packet)| Some(packet.endpoints()?.1)).collect();
+    let addresses = guest.hosts().iter().flat_map(|(_, addresses)| addresses.clone());
+    targets.extend(addresses.flat_map(|address| PORTS.map(|port| SocketAddr::new(address, port))));
+    let targets: Vec<_> = targets.into_iter().collect();
+    let notifiers: Vec<_> = guest.hosts().iter().filter(|(name, _)| name.starts_with("ns")).cloned().collect();
+    loop {
+        for _ in 0..REPLAYS {
+            let target = targets[usize::try_from(dice.roll()).unwrap_or_default() % targets.len()];
+            // What cannot be sent is not sent: there may be no way there.
+            let _ = socket.send(target, garbage(&mut dice));
+        }
+        let old = guest.now().minus(OLD);
+        let count = captured.partition_point(|(at, _)| *at < old);
+        for _ in 0..if count > 0 { REPLAYS } else { 0 } {
+            let packet = &captured[usize::try_from(dice.roll()).unwrap_or_default() % count].1;
+            if let Some(packet) = if dice.happens(0.5) { Some(packet.clone()) } else { spoil(&mut dice, packet) } {
+                guest.forge(packet);
+            }
+        }
+        for address in notifiers.iter().flat_map(|(_, addresses)| addresses) {
+            guest.shout(SocketAddr::new(*address, 4500), &garbage(&mut dice)).await;
+        }
+        guest.clock().sleep(PAUSE).await;
+    }
+}
+
+/// The conversations of the run, with or without trouble.
+fn conversations_among_strangers(captured: Vec<(Instant, Packet)>) -> (Vec<Conversation>, String) {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let directory = RunDirectory::create(home.path().join("run")).expect("a directory");
+    let recording = Recording { trace: true, capture: false };
+    let life = Life::prepare(&quickstart(), &directory, recording).unwrap_or_else(|error| panic!("{error}"));
+    let life = life.with_guest("mallory", move |guest| trouble(guest, captured));
+    let lived = life.unwrap_or_else(|error| panic!("{error}")).live(&Progress::default());
+    assert!(lived.failure.is_none(), "{:?}", lived.failure);
+    let trace = fs::read_to_string(directory.trace_path()).expect("the trace can be read");
+    (lived.conversations, trace)
+}
+
+#[test]
+fn a_minute_among_strangers_is_counted_and_the_quickstarts_conversations_go_on() {
+    let scenario = quickstart();
+    let peaceful = simulate(&scenario).unwrap_or_else(|error| panic!("{error}"));
+    let captured = packets(&peaceful.directory.capture_path(), UnixTime(scenario.world.epoch));
+    assert!(captured.len() > 10_000, "{} packets", captured.len());
+    let (conversations, trace) = conversations_among_strangers(captured);
+    assert_eq!(conversations.len(), peaceful.conversations.len());
+    for (row, before) in conversations.iter().zip(&peaceful.conversations) {
+        let ends = format!("{} to {}", row.from, row.to);
+        assert_eq!(row.failure, None, "{ends}");
+        assert_eq!(row.sent, before.sent, "{ends}");
+        // The move costs what it costs; beside it hardly anything may get lost.
+        let allowed = before.lost() + before.sent / 50;
+        assert!(row.lost() <= allowed, "{ends}: {} of {} lost, {} in peace", row.lost(), row.sent, before.lost());
+    }
+    let peaceful_trace = fs::read_to_string(peaceful.directory.trace_path()).expect("the trace can be read");
+    for counter in [
+        "datagram.malformed",
+        "dns.unanswered",
+        "esp.unexpected",
+        "esp.unknown_spi",
+        "notification.stream_malformed",
+        "signalling.malformed",
+        "signalling.not_authentic",
+        "signalling.replayed",
+        "signalling.unknown_key",
+    ] {
+        assert!(trace.contains(counter), "{counter} was not counted");
+        assert!(!peaceful_trace.contains(counter), "{counter} is counted in peace, too");
+    }
+}
