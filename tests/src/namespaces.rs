@@ -193,6 +193,11 @@ impl Process {
         writeln!(input, "{line}").and_then(|()| input.flush()).expect("it listens");
     }
 
+    /// Its process identifier.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, as `kill` names it.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();

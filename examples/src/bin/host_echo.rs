@@ -2,9 +2,12 @@
 //!
 //! `host_echo bob.toml` on one host, `host_echo alice.toml bob.u2.example` on another.
 
+use bytes::Bytes;
 use ntmobile::host::node;
 use ntmobile::prelude::*;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The port of the service, over TCP and over UDP.
@@ -62,8 +65,7 @@ async fn talk(node: Node, peer: &str) -> ntmobile::Result<()> {
     let mut stream = node.connect_to(found.at(PORT)).await?;
     let mut lines = lines();
     while let Some(line) = lines.recv().await {
-        socket.send_to(line.as_bytes(), found.at(PORT))?;
-        println!("udp: {}", String::from_utf8_lossy(&socket.recv_from().await?.bytes));
+        println!("udp: {}", String::from_utf8_lossy(&ask(&socket, line.as_bytes(), found.at(PORT)).await?));
         stream.write_all(line.as_bytes()).await?;
         let mut echo = vec![0; line.len()];
         stream.read_exact(&mut echo).await?;
@@ -71,6 +73,17 @@ async fn talk(node: Node, peer: &str) -> ntmobile::Result<()> {
     }
     node.leave().await;
     Ok(())
+}
+
+/// Sends a datagram until one comes back: the way there may lose some.
+async fn ask(socket: &VirtualUdpSocket, question: &[u8], to: SocketAddr) -> ntmobile::Result<Bytes> {
+    loop {
+        socket.send_to(question, to)?;
+        match tokio::time::timeout(Duration::from_secs(1), socket.recv_from()).await {
+            Ok(answer) => return Ok(answer?.bytes),
+            Err(_nothing_came) => continue,
+        }
+    }
 }
 
 /// Standard input, line by line, read by a thread of its own: it cannot be waited for otherwise.

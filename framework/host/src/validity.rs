@@ -154,7 +154,8 @@ impl fmt::Display for Span {
             0..120 => write!(f, "{seconds} s"),
             120..7_200 => write!(f, "{} min", seconds / 60),
             7_200..172_800 => write!(f, "{} h", seconds / 3_600),
-            _ => write!(f, "{} days", seconds / 86_400),
+            // Rounded: what was issued for a year a second ago holds for a year.
+            _ => write!(f, "{} days", (seconds + 43_200) / 86_400),
         }
     }
 }

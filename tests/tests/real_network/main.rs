@@ -3,6 +3,7 @@
 //! Needs root, `ip`, `nft` and `dig`, and the programs: `cargo build --workspace --bins`, then
 //! `cargo test --test real_network -- --include-ignored`.
 
+mod chapter;
 mod network;
 mod refusals;
 
@@ -39,12 +40,15 @@ fn nodes_talk_directly_and_through_a_relay_and_servers_come_back_after_a_kill() 
     relayed.await_word("udp: around the corner", PATIENCE);
     relayed.await_word("tcp: around the corner", PATIENCE);
 
-    // Every server loses its power, and comes back from its disk; accounts and addresses are what they were.
+    // Every server loses its power, and comes back from its disk: the conversation goes on by itself, and accounts are there.
     let addresses = |words: String| words.lines().find(|line| line.contains(" is fd")).map(str::to_owned);
     let before = addresses(bob.words());
     for server in ["as", "dc1", "dc2", "rs1"] {
         network.kill(server);
         network.serve(server);
+        relayed.say(&format!("after {server}"));
+        relayed.await_word(&format!("udp: after {server}"), PATIENCE);
+        relayed.await_word(&format!("tcp: after {server}"), PATIENCE);
     }
     let accounts = network.account(&["list"]);
     assert!(accounts.contains("alice@u1.example") && accounts.contains("bob@u2.example"), "{accounts}");
