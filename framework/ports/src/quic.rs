@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | the first to a server | 4: hello · server's certificate · (own certificate and) request · answer |
 //! | while that connection stands | 2: request · answer |
+//! | the first after the server was started anew | 6: request · *forgotten* (stateless reset), then as the first |
 //!
 //! Nothing adds to that: certificate chains are one certificate of less than 500 bytes, so that a server's first flight
 //! stays far below the 3 × 1,200 bytes that QUIC grants it before the client's address is proved; datagrams are 1,200
@@ -99,7 +100,7 @@ impl TlsEndpoint {
         crypto: CryptoChoice,
         options: TlsOptions,
     ) -> Result<Self, TlsSetupError> {
-        let setup = setup::Setup::new(identity, trust, crypto, clock.clone(), &options)?;
+        let setup = setup::Setup::new(identity, trust, crypto, clock.clone(), udp.port(), &options)?;
         let socket = Arc::new(runtime::Socket::new(udp));
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
             setup.endpoint,

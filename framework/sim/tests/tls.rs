@@ -319,6 +319,25 @@ fn silence_ends_a_call_after_ten_seconds_and_a_restarted_server_is_found_again()
 }
 
 #[test]
+fn a_server_that_was_killed_and_started_anew_says_so_and_is_asked_again_at_once() {
+    run(2, |scene| async move {
+        let server = scene.end(0, Some(scene.identity("dc.example")));
+        echo(&server);
+        let client = scene.end(1, None);
+        let addresses = scene.addresses(0);
+        ask(&client, "dc.example", addresses, false).await.unwrap();
+        scene.hosts[0].crash();
+        drop(server);
+        scene.hosts[0].restart();
+        let server = scene.end(0, Some(scene.identity("dc.example")));
+        echo(&server);
+        let began = scene.world.now();
+        ask(&client, "dc.example", addresses, false).await.unwrap();
+        assert_eq!(scene.world.now() - began, FLIGHT * 6);
+    });
+}
+
+#[test]
 fn frames_are_bounded_and_an_answer_that_never_comes_fails_the_call() {
     run(2, |scene| async move {
         let server = scene.end(0, Some(scene.identity("dc.example")));

@@ -85,6 +85,7 @@ impl Setup {
         trust: RootCertStore,
         crypto: CryptoChoice,
         clock: Arc<dyn Clock>,
+        port: u16,
         options: &TlsOptions,
     ) -> Result<Self, TlsSetupError> {
         let (provider, chance) = match crypto {
@@ -114,11 +115,12 @@ impl Setup {
         };
         let anonymous = client(None)?;
         let mutual = identity.as_ref().map(|identity| client(Some(identity))).transpose()?;
+        let lasting = identity.as_ref().map(|identity| reset_key(identity, port));
         let mut endpoint = match &chance {
-            None => EndpointConfig::default(),
+            None => lasting.map_or_else(EndpointConfig::default, |key| EndpointConfig::new(key)),
             Some(chance) => {
-                let mut config =
-                    EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &chance.array::<64>())));
+                let passing = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &chance.array::<64>()));
+                let mut config = EndpointConfig::new(lasting.unwrap_or(passing));
                 let ids = chance.clone();
                 config.rng_seed(Some(chance.array()));
                 config.cid_generator(move || Box::new(DrawnIds(ids.clone())));
@@ -147,6 +149,19 @@ impl Setup {
         };
         Ok(Self { endpoint, server, anonymous, mutual })
     }
+}
+
+/// The key by which a server proves that it has forgotten a connection (RFC 9000 §10.3). It outlives the process, so that a
+/// server that was killed and started again tells its clients at once, and they need not wait for silence; it is another for
+/// every port, so that no other process of the same identity can be made to say so of a connection that stands.
+fn reset_key(identity: &Identity, port: u16) -> Arc<hmac::Key> {
+    let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"ntmobile quic reset").extract(identity.key.secret_der());
+    let mut key = [0; 32];
+    secret
+        .expand(&[&port.to_be_bytes()], hkdf::HKDF_SHA256)
+        .and_then(|material| material.fill(&mut key))
+        .expect("HKDF gives as many bytes as its digest has");
+    Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))
 }
 
 fn server(
