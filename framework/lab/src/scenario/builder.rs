@@ -21,13 +21,13 @@
 //! # Ok::<(), ntmobile_lab::scenario::problem::ScenarioError>(())
 //! ```
 
-use super::Scenario;
 use super::entity::{AccountServer, Domain, Node};
 use super::event::{Action, Event, Move, NetworkName, ServerName, Tcp, Traffic, TrafficKind, Udp};
 use super::network::{Family, Firewall, Link, Nat, Network};
 use super::plugin::Plugins;
 use super::problem::ScenarioError;
 use super::units::{Percent, Rate, Size, TimeSpan, secs};
+use super::{Core, Scenario};
 
 impl Scenario {
     /// Starts a scenario with nothing in it.
@@ -70,6 +70,12 @@ impl Builder {
     /// The AS.
     pub fn account_server(mut self, change: impl FnOnce(AccountServer) -> AccountServer) -> Self {
         self.scenario.account_server = change(self.scenario.account_server);
+        self
+    }
+
+    /// What befalls packets in the core.
+    pub fn core(mut self, core: Core) -> Self {
+        self.scenario.core = core;
         self
     }
 

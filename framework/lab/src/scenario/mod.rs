@@ -28,7 +28,7 @@ use network::{Family, Network};
 use plugin::{Kind, Plugins};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use units::{TimeSpan, secs};
+use units::{Percent, TimeSpan, secs};
 
 /// What exists and what happens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Scenario {
     /// Root and top-level name servers.
     #[serde(skip_serializing_if = "is_default")]
     pub dns: Dns,
+    /// What befalls packets on their way across the core of the internet.
+    #[serde(skip_serializing_if = "is_default")]
+    pub core: Core,
     /// Domains by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub domain: BTreeMap<String, Domain>,
@@ -104,6 +107,22 @@ impl Default for Dns {
     fn default() -> Self {
         Self { root_delay: units::ms(10), top_level_delay: units::ms(8), ttl: secs(3_600) }
     }
+}
+
+/// `[core]`: the middle of the internet, which every packet crosses once that goes from one network or site to another, in
+/// either direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Core {
+    /// How often a packet is lost.
+    #[serde(skip_serializing_if = "is_default")]
+    pub loss: Percent,
+    /// How often a packet comes twice.
+    #[serde(skip_serializing_if = "is_default")]
+    pub duplication: Percent,
+    /// How often a packet is overtaken by those behind it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reordering: Percent,
 }
 
 impl Scenario {

@@ -8,10 +8,10 @@
 //! 2001:db8::/32 (RFC 3849) on the internet, 10.0.0.0/8 behind NATs.
 
 use super::records::{firewall_record, link_record, nat_record};
-use crate::scenario::Scenario;
 use crate::scenario::entity::SITE_DELAY;
 use crate::scenario::network::{Family, Network as AccessNetwork};
-use ntmobile_sim::network::{BuildError, InterfaceId, LinkRecord, Network, NodeId, NodeKind, Prefix};
+use crate::scenario::{Core, Scenario};
+use ntmobile_sim::network::{BuildError, InterfaceId, Link, LinkRecord, Network, NodeId, NodeKind, Prefix};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -309,7 +309,9 @@ impl Builder<'_> {
     }
 
     fn below(&mut self, node: NodeId, above: NodeId, link: LinkRecord) -> Result<InterfaceId, TopologyError> {
-        let interface = self.network.attach(node, above, link)?;
+        // Whatever crosses the core comes up by exactly one of the links below it.
+        let up = if above == self.core { across(&link, &self.scenario.core) } else { link };
+        let interface = self.network.attach(node, above, Link { up, down: link })?;
         self.topology.above.insert(node, (above, link.delay));
         Ok(interface)
     }
@@ -321,6 +323,17 @@ pub const ROOT_SERVER: &str = "root-server";
 /// The host that serves a top-level domain.
 pub fn top_level_server(domain: &str) -> String {
     format!("top-level-server.{domain}")
+}
+
+/// A link up to the core, with what befalls its packets there.
+fn across(link: &LinkRecord, core: &Core) -> LinkRecord {
+    let either = |one: f64, other: f64| 1.0 - (1.0 - one) * (1.0 - other);
+    LinkRecord {
+        loss: either(link.loss, core.loss.probability()),
+        duplication: either(link.duplication, core.duplication.probability()),
+        reordering: either(link.reordering, core.reordering.probability()),
+        ..*link
+    }
 }
 
 /// A prefix whose length fits its address.
