@@ -154,6 +154,9 @@ impl Connection {
     /// Lets the connection do what is to be done now; returns what it sends.
     pub(crate) fn poll(&mut self, now: Instant, cause: Cause) -> Vec<Bytes> {
         let at = tcp_instant(now);
+        if let Some(arrived) = &self.carrier.arrived {
+            self.repair.incoming(arrived, now);
+        }
         if self.is_over_but_unread() {
             self.interface.poll_ingress_single(at, &mut self.carrier, &mut self.sockets);
         } else {
@@ -176,9 +179,13 @@ impl Connection {
             });
         }
         let leaving = std::mem::take(&mut self.carrier.leaving);
-        let mut packets: Vec<_> = leaving.into_iter().map(|packet| self.repair.outgoing(packet)).collect();
+        let mut packets: Vec<_> = leaving.into_iter().map(|packet| self.repair.outgoing(packet, now)).collect();
         let is_stalled = self.unanswered.is_some() && self.interface.poll_at(at, &self.sockets).is_none();
         packets.extend(self.repair.fin_due(is_stalled, now));
+        if self.is_closed() {
+            self.repair.over();
+        }
+        packets.extend(self.repair.probe_due(now));
         packets
     }
 
