@@ -11,6 +11,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
+pub use ntmobile_proto::resolver::Transport;
 pub use zone::{CoordinatorRecords, RecordData, ZoneError, ZoneRecords};
 
 use async_trait::async_trait;
@@ -32,20 +33,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use zone::Zones;
 
-/// How the query came, which decides how long the answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// A datagram.
-    Udp,
-    /// A message on a stream, without the two bytes of length in front.
-    Tcp,
-}
-
 /// The largest answer over UDP, however much the asker would take: what passes unfragmented on any path, and what keeps the
 /// server from being much of an amplifier.
 const LARGEST_DATAGRAM: u16 = 1_232;
 /// A query is a header, a name and an OPT record; longer ones are not worth decoding.
-const LARGEST_QUERY: usize = 1_024;
+pub(crate) const LARGEST_QUERY: usize = 1_024;
 
 /// The zones of one server.
 pub struct AuthoritativeDns {
@@ -77,7 +69,7 @@ impl AuthoritativeDns {
         Ok(())
     }
 
-    /// The answer to a query; `None` for what must not be answered: responses (two servers would never stop talking) and
+    /// The answer to a query that came by this transport, which decides how long the answer may be; `None` for what must not be answered: responses (two servers would never stop talking) and
     /// what is too short to say whose it is.
     pub async fn answer(&self, from: SocketAddr, query: &[u8], transport: Transport) -> Option<Bytes> {
         let header = Header::read(&mut BinDecoder::new(query)).ok()?;

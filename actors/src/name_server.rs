@@ -1,9 +1,13 @@
 //! A name server as an entity: a DC's, for its domain, and in the simulation those of the root and the top-level domains.
 
+mod streams;
+
 use crate::dns::{AuthoritativeDns, Transport, ZoneRecords};
 use crate::host::Host;
 use crate::server::{DNS_PORT, StartError};
+use bytes::Bytes;
 use ntmobile_ports::net::{NetError, UdpPort};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -17,19 +21,22 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 /// A running name server; it stops when this is dropped.
 pub struct NameServer {
     dns: Arc<AuthoritativeDns>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl NameServer {
-    /// Serves these zones on the DNS port, under this name in counts.
+    /// Serves these zones on the DNS port, over UDP and TCP, under this name in counts.
     ///
     /// # Panics
     /// When called outside an actix system.
     pub fn start(name: &str, zones: Vec<ZoneRecords>, host: &Host) -> Result<Self, StartError> {
         let dns = Arc::new(AuthoritativeDns::new(zones)?);
-        let port = host.net().bind_udp(DNS_PORT).map_err(StartError::Dns)?;
-        let service = Service { name: name.into(), dns: Arc::clone(&dns), port, host: host.clone() };
-        Ok(Self { dns, task: actix::spawn(service.run()) })
+        let datagrams = host.net().bind_udp(DNS_PORT).map_err(StartError::Dns)?;
+        let connections = host.net().listen_tcp(DNS_PORT).map_err(StartError::Dns)?;
+        let service = Service { name: name.into(), dns: Arc::clone(&dns), host: host.clone() };
+        let tasks =
+            [actix::spawn(service.clone().datagrams(datagrams)), actix::spawn(streams::serve(service, connections))];
+        Ok(Self { dns, tasks })
     }
 
     /// Its zones, which may be replaced while it runs.
@@ -40,32 +47,31 @@ impl NameServer {
 
 impl Drop for NameServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
+/// What answers, whichever way the queries come.
+#[derive(Clone)]
 struct Service {
     name: Arc<str>,
     dns: Arc<AuthoritativeDns>,
-    port: Arc<dyn UdpPort>,
     host: Host,
 }
 
 impl Service {
-    async fn run(self) {
+    async fn datagrams(self, port: Arc<dyn UdpPort>) {
         let mut in_a_row = 0;
         loop {
-            match self.port.receive().await {
+            match port.receive().await {
                 Ok(received) => {
-                    let answer = self.dns.answer(received.from, &received.bytes, Transport::Udp).await;
-                    let sent = answer.is_some_and(|answer| self.port.send(received.from, answer).is_ok());
-                    self.count(if sent { "dns.answered" } else { "dns.unanswered" });
+                    let answer = self.answer(received.from, &received.bytes, Transport::Udp).await;
+                    if answer.is_some_and(|answer| port.send(received.from, answer).is_err()) {
+                        self.count("dns.unsent");
+                    }
                 }
                 Err(NetError::Closed) => return,
-                Err(_) => {
-                    self.count("dns.socket_error");
-                    self.host.clock().sleep(PAUSE_AFTER_ERROR).await;
-                }
+                Err(_) => self.pause().await,
             }
             in_a_row += 1;
             if in_a_row == TURN {
@@ -73,6 +79,18 @@ impl Service {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    async fn answer(&self, from: SocketAddr, query: &[u8], transport: Transport) -> Option<Bytes> {
+        let answer = self.dns.answer(from, query, transport).await;
+        self.count(if answer.is_some() { "dns.answered" } else { "dns.unanswered" });
+        answer
+    }
+
+    /// A port is out of order.
+    async fn pause(&self) {
+        self.count("dns.socket_error");
+        self.host.clock().sleep(PAUSE_AFTER_ERROR).await;
     }
 
     fn count(&self, name: &'static str) {

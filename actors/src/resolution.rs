@@ -1,13 +1,16 @@
 //! DNS for one host: a task around the sans-IO resolver, shared by every entity and application on the host so that
 //! they share what is known.
 //!
-//! Each query leaves from a port of its own, which is closed as soon as nobody waits for an answer on it.
+//! Each query leaves from a port of its own, which is closed as soon as nobody waits for an answer on it; so does the connection
+//! of one that has to go over TCP.
+
+mod stream;
 
 use bytes::Bytes;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Net, NetError, Received, UdpPort};
 use ntmobile_proto::machine::{Lookup, LookupFailure, ServerAddresses};
-use ntmobile_proto::resolver::{Families, Found, LookupId, QueryId, Resolver, Transmit, Wanted};
+use ntmobile_proto::resolver::{Families, Found, LookupId, QueryId, Resolver, Transmit, Transport, Wanted};
 use ntmobile_proto::time::Instant;
 use ntmobile_proto::trace::{Span, SpanEvent, SpanKind};
 use ntmobile_telemetry::Recorder;
@@ -20,9 +23,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
 
 /// So many look-ups may wait to be begun.
 const QUEUE: usize = 64;
+/// So many connections to name servers may stand; a query that needs one more fails.
+const MOST_STREAMS: usize = 64;
 
 /// What the resolver of a host needs.
 pub struct ResolutionPorts {
@@ -61,8 +67,15 @@ impl Resolution {
     pub fn start(ports: ResolutionPorts) -> Self {
         let (requests, incoming) = mpsc::channel(QUEUE);
         let resolver = Resolver::new(ports.root_servers.clone(), Families::of(&ports.net.addresses()));
-        let service =
-            Service { ports, resolver, sockets: BTreeMap::new(), waiting: BTreeMap::new(), asked: BTreeMap::new() };
+        let service = Service {
+            ports,
+            resolver,
+            sockets: BTreeMap::new(),
+            streams: JoinSet::new(),
+            streaming: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        };
         actix::spawn(service.run(incoming));
         Self { requests }
     }
@@ -107,6 +120,9 @@ struct Service {
     ports: ResolutionPorts,
     resolver: Resolver,
     sockets: BTreeMap<QueryId, Arc<dyn UdpPort>>,
+    /// Queries over TCP, and their outcomes.
+    streams: JoinSet<(Asked, Option<Bytes>)>,
+    streaming: BTreeMap<Asked, AbortHandle>,
     waiting: BTreeMap<LookupId, Waiting>,
     /// The spans of queries that wait for an answer.
     asked: BTreeMap<Asked, Span>,
@@ -125,6 +141,12 @@ impl Service {
                     None => return,
                 },
                 received = receive_any(&self.sockets) => self.take(received),
+                Some(ended) = self.streams.join_next() => {
+                    // One that was broken off has no outcome.
+                    if let Ok((asked, answer)) = ended {
+                        self.take_streamed(asked, answer.as_deref());
+                    }
+                }
                 () = sleep_until(&*clock, deadline) => {
                     self.resolver.expire(clock.now(), &mut *self.ports.entropy);
                 }
@@ -156,17 +178,38 @@ impl Service {
         if !self.resolver.handle_response(now, &mut *self.ports.entropy, received.from, &received.bytes) {
             return self.count("dns.stray_answer");
         }
-        if let Some(span) = self.asked.remove(&(query, received.from)) {
-            self.ports.recorder.record(&self.ports.name, Span { end: now, ..span });
+        self.answered((query, received.from));
+    }
+
+    fn take_streamed(&mut self, asked: Asked, answer: Option<&[u8]>) {
+        self.streaming.remove(&asked);
+        let now = self.ports.clock.now();
+        if self.resolver.handle_stream(now, &mut *self.ports.entropy, asked, answer) {
+            self.answered(asked);
+        } else {
+            self.count("dns.stream_failed");
+        }
+    }
+
+    /// Ends the span of a query.
+    fn answered(&mut self, asked: Asked) {
+        if let Some(span) = self.asked.remove(&asked) {
+            let end = self.ports.clock.now();
+            self.ports.recorder.record(&self.ports.name, Span { end, ..span });
         }
     }
 
     /// Sends what the resolver wants sent and hands out what it has found.
     fn carry_out(&mut self) {
-        while let Some(Transmit { query, to, server, lookup, bytes }) = self.resolver.poll_transmit() {
+        while let Some(Transmit { query, transport, to, server, lookup, bytes }) = self.resolver.poll_transmit() {
             self.trace_query((query, to), server, lookup);
-            if self.send(query, to, bytes).is_err() {
-                self.count("dns.unsent");
+            match transport {
+                Transport::Tcp => self.stream((query, to), bytes),
+                Transport::Udp => {
+                    if self.send(query, to, bytes).is_err() {
+                        self.count("dns.unsent");
+                    }
+                }
             }
         }
         while let Some((id, result)) = self.resolver.poll_finished() {
@@ -182,6 +225,9 @@ impl Service {
             self.ports.recorder.record(&self.ports.name, span);
         }
         self.sockets.retain(|&query, _| resolver.is_open(query));
+        for (_, stream) in self.streaming.extract_if(.., |(query, _), _| !resolver.is_open(*query)) {
+            stream.abort();
+        }
     }
 
     /// Begins the span of a query, or notes in it that the query is sent again.
@@ -203,6 +249,20 @@ impl Service {
             self.sockets.insert(query, self.ports.net.bind_udp(0)?);
         }
         self.sockets[&query].send(to, bytes)
+    }
+
+    /// Asks over TCP. A connection that is on its way is left to itself: TCP repeats what is lost.
+    fn stream(&mut self, asked: Asked, bytes: Bytes) {
+        if self.streaming.contains_key(&asked) {
+            return;
+        }
+        if self.streaming.len() >= MOST_STREAMS {
+            return self.take_streamed(asked, None);
+        }
+        self.count("dns.asked_over_tcp");
+        let connecting = self.ports.net.connect_tcp(asked.1);
+        let asking = async move { (asked, stream::ask(connecting, bytes).await) };
+        self.streaming.insert(asked, self.streams.spawn_local(asking));
     }
 
     fn record(&mut self, waiting: &Waiting, result: &Result<Found, LookupFailure>) {

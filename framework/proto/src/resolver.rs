@@ -36,13 +36,18 @@
 //! Everything learnt is kept for its TTL (at least 20 s, longer than a look-up may take; what does not exist by RFC 2308),
 //! in bounded memory, for all look-ups of the host together. Look-ups that want the same thing share its queries.
 //!
-//! A query that is not answered goes to the next server after 400 ms, then with growing waits, answers to earlier tries
-//! remaining welcome, until the look-up's time is over after 15 s: [`LookupFailure::TimedOut`]. The letters' case is not
-//! randomised: identifier and, if the caller opens a port per [`QueryId`], port make 32 bits.
+//! A query that is not answered goes to the next server, after 400 ms where the one that was asked is not known and otherwise
+//! after what its earlier answers took; from the second round on with growing waits, answers to earlier tries remaining
+//! welcome, until the look-up's time is over after 15 s: [`LookupFailure::TimedOut`]. The letters' case is not randomised:
+//! identifier and, if the caller opens a port per [`QueryId`], port make 32 bits.
+//!
+//! An answer that was cut to fit a datagram is asked for again over TCP (RFC 7766), of the same server; its outcome comes back
+//! by [`Resolver::handle_stream`].
 
 mod cache;
 mod goal;
 mod message;
+mod servers;
 mod walk;
 
 #[cfg(test)]
@@ -55,6 +60,7 @@ use cache::{Cache, Question};
 use goal::{Progress, View};
 use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::name::Fqdn;
+use servers::Servers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -108,12 +114,23 @@ pub enum Found {
     Host(Vec<IpAddr>),
 }
 
-/// A datagram to send.
+/// How a query travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// As a datagram.
+    Udp,
+    /// Behind two bytes of length, which are the caller's to write, on a connection of its own.
+    Tcp,
+}
+
+/// A query to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// The query it belongs to. A host that wants an unpredictable port for each opens one when it first sees the
     /// number, and closes it once [`Resolver::is_open`] says no.
     pub query: QueryId,
+    /// How.
+    pub transport: Transport,
     /// Where to.
     pub to: SocketAddr,
     /// By which name the server there is known; none for a root server, of which nothing but the address is.
@@ -163,7 +180,7 @@ pub struct Resolver {
     walks: BTreeMap<Question, Walk>,
     open: BTreeMap<u16, Question>,
     open_queries: BTreeSet<QueryId>,
-    silent: BTreeMap<SocketAddr, Instant>,
+    servers: Servers,
     timers: BTreeSet<(Instant, Timer)>,
     woken: VecDeque<Waiter>,
     transmits: VecDeque<Transmit>,
@@ -183,7 +200,7 @@ impl Resolver {
             walks: BTreeMap::new(),
             open: BTreeMap::new(),
             open_queries: BTreeSet::new(),
-            silent: BTreeMap::new(),
+            servers: Servers::default(),
             timers: BTreeSet::new(),
             woken: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -197,8 +214,8 @@ impl Resolver {
     /// sent anew at once.
     pub fn set_families(&mut self, now: Instant, entropy: &mut dyn Entropy, families: Families) {
         self.families = families;
-        // Servers were silent on the path of before.
-        self.silent.clear();
+        // Servers were silent, or quick, on the paths of before.
+        self.servers.forget();
         let questions: Vec<Question> = self.walks.keys().cloned().collect();
         for question in questions {
             self.stop_asking(&question);
@@ -228,12 +245,32 @@ impl Resolver {
     /// A datagram came to a port that queries were sent from. Tells whether it was the answer to an open query; strays
     /// and forgeries change nothing.
     pub fn handle_response(&mut self, now: Instant, entropy: &mut dyn Entropy, from: SocketAddr, bytes: &[u8]) -> bool {
-        let taken = self.read(now, entropy, from, bytes);
+        let taken = self.read(now, entropy, (from, Transport::Udp), bytes);
         self.settle(now, entropy);
         taken
     }
 
-    /// The next datagram to send.
+    /// What a query over TCP has come to: the answer without its length, or `None` where the connection could not be made, broke
+    /// or brought none. Tells whether it was the answer to an open query.
+    pub fn handle_stream(
+        &mut self,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+        (query, server): (QueryId, SocketAddr),
+        answer: Option<&[u8]>,
+    ) -> bool {
+        let taken = match answer {
+            Some(bytes) => self.read(now, entropy, (server, Transport::Tcp), bytes),
+            None => {
+                self.stream_failed(now, query, server);
+                false
+            }
+        };
+        self.settle(now, entropy);
+        taken
+    }
+
+    /// The next query to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }

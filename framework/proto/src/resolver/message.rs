@@ -3,6 +3,7 @@
 //! A server may only speak for names inside the zone it was asked as a server of (its bailiwick). Whatever else an answer
 //! holds is not read, so nobody can plant an address for a name that is not theirs.
 
+use super::Transport;
 use super::cache::{Data, Fact, Kind, Question, Rank, Service};
 use bytes::Bytes;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// The largest datagram that a query invites: what passes unfragmented on any path (the DNS flag day's figure).
 pub(super) const UDP_PAYLOAD: u16 = 1_232;
+/// Longer answers on a stream are not read; nothing that we ask for has so many records.
+pub(super) const LONGEST_STREAMED: usize = 16_384;
 /// More records of one set, or more name servers of a zone, than this are not read.
 const LARGEST_SET: usize = 16;
 
@@ -23,6 +26,8 @@ pub(super) enum Unread {
     Stray,
     /// The server that was asked sent it, but it cannot or will not help.
     Useless,
+    /// The answer did not fit a datagram; over TCP it does.
+    Cut,
 }
 
 /// Writes the query.
@@ -44,13 +49,14 @@ pub(super) fn identifier(bytes: &[u8]) -> Option<u16> {
 ///
 /// What is returned either answers the question or delegates a deeper zone that encloses its name.
 pub(super) fn read_answer(
-    bytes: &[u8],
+    (bytes, transport): (&[u8], Transport),
     id: u16,
     question: &Question,
     zone: Option<&Fqdn>,
 ) -> Result<Vec<Fact>, Unread> {
+    let longest = if transport == Transport::Udp { usize::from(UDP_PAYLOAD) } else { LONGEST_STREAMED };
     // The number of questions comes first: the decoder would make room for as many as the header claims.
-    if bytes.len() > usize::from(UDP_PAYLOAD) || bytes.get(4..6) != Some(&[0, 1]) {
+    if bytes.len() > longest || bytes.get(4..6) != Some(&[0, 1]) {
         return Err(Unread::Useless);
     }
     let message = Message::from_vec(bytes).map_err(|_| Unread::Useless)?;
@@ -61,8 +67,11 @@ pub(super) fn read_answer(
         return Err(Unread::Stray);
     }
     let known = matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
-    if !known || message.metadata.truncation || message.metadata.op_code != OpCode::Query {
+    if !known || message.metadata.op_code != OpCode::Query {
         return Err(Unread::Useless);
+    }
+    if message.metadata.truncation {
+        return Err(if transport == Transport::Udp { Unread::Cut } else { Unread::Useless });
     }
     let sections = Sections {
         answers: owned(&message.answers),

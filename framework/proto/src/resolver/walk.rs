@@ -2,7 +2,7 @@
 
 use super::cache::{Data, Kind, Question};
 use super::message::{self, Unread};
-use super::{LookupId, QueryId, Resolver, Timer, Transmit, Waiter};
+use super::{LookupId, QueryId, Resolver, Timer, Transmit, Transport, Waiter};
 use crate::machine::LookupFailure;
 use crate::time::Instant;
 use ntmobile_wire::entropy::{Entropy, draw};
@@ -11,14 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The wait before a query is sent again; each further one is half as long again, up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(400);
-/// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// How long a server that did not answer is asked last.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Silent servers remembered.
-const MOST_SILENT: usize = 256;
+/// How long an answer over TCP may take, with the connection that it needs.
+const STREAM_WAIT: Duration = Duration::from_secs(5);
 /// Servers of one zone that are asked.
 const MOST_SERVERS: usize = 16;
 /// Name servers of one zone whose addresses are looked up, where no glue came along: a zone with many names in others'
@@ -50,12 +44,28 @@ struct Asking {
     zone: Option<Fqdn>,
     servers: Vec<SocketAddr>,
     /// Of these, whom it was sent to and who has not answered uselessly.
-    asked: BTreeSet<SocketAddr>,
+    asked: BTreeMap<SocketAddr, Asked>,
     next: usize,
     query: QueryId,
     id: u16,
-    wait: Duration,
     retry_at: Instant,
+}
+
+/// A server that was asked.
+#[derive(Debug)]
+struct Asked {
+    /// When for the first time.
+    first: Instant,
+    times: u32,
+    /// Its answer does not fit a datagram: it is asked over TCP.
+    by_stream: bool,
+}
+
+impl Asking {
+    /// Whom it was sent to last.
+    fn current(&self) -> SocketAddr {
+        self.servers[(self.next + self.servers.len() - 1) % self.servers.len()]
+    }
 }
 
 /// What can be done next for a question.
@@ -261,7 +271,7 @@ impl Resolver {
         zone: Option<Fqdn>,
         mut servers: Vec<SocketAddr>,
     ) {
-        servers.sort_by_key(|server| self.silent.get(server).is_some_and(|until| *until > now));
+        servers.sort_by_key(|server| self.servers.is_silent(server, now));
         let mut id = u16::from_be_bytes(draw(entropy));
         // Walks are fewer than identifiers, so this ends.
         while self.open.contains_key(&id) {
@@ -270,16 +280,8 @@ impl Resolver {
         let query = QueryId(self.next_query);
         let Some(walk) = self.walks.get_mut(question) else { return };
         walk.steps += 1;
-        let before = walk.asking.replace(Asking {
-            zone,
-            servers,
-            asked: BTreeSet::new(),
-            next: 0,
-            query,
-            id,
-            wait: FIRST_WAIT,
-            retry_at: now,
-        });
+        let before =
+            walk.asking.replace(Asking { zone, servers, asked: BTreeMap::new(), next: 0, query, id, retry_at: now });
         self.close(question, before);
         self.next_query += 1;
         self.open.insert(id, question.clone());
@@ -291,17 +293,23 @@ impl Resolver {
     fn send(&mut self, now: Instant, question: &Question) {
         let Some(asking) = self.walks.get_mut(question).and_then(|walk| walk.asking.as_mut()) else { return };
         let server = asking.servers[asking.next % asking.servers.len()];
+        // Another server need not be waited for longer; the same one, asked again and again, is.
+        let round = asking.next / asking.servers.len();
         asking.next += 1;
-        asking.asked.insert(server);
+        let asked = asking.asked.entry(server).or_insert(Asked { first: now, times: 0, by_stream: false });
+        asked.times += 1;
+        let (transport, wait) = match asked.by_stream {
+            true => (Transport::Tcp, STREAM_WAIT),
+            false => (Transport::Udp, self.servers.wait(&server, round)),
+        };
         self.timers.remove(&(asking.retry_at, Timer::Question(question.clone())));
-        asking.retry_at = now + asking.wait;
-        asking.wait = (asking.wait * 3 / 2).min(LONGEST_WAIT);
+        asking.retry_at = now + wait;
         self.timers.insert((asking.retry_at, Timer::Question(question.clone())));
         let bytes = message::write_query(asking.id, question);
         let (query, zone) = (asking.query, asking.zone.clone());
         let name = zone.and_then(|zone| self.server_name(now, &zone, server));
         let lookup = self.first_lookup(question);
-        self.transmits.push_back(Transmit { query, to: server, server: name, lookup, bytes });
+        self.transmits.push_back(Transmit { query, transport, to: server, server: name, lookup, bytes });
     }
 
     /// Which of a zone's name servers is at an address.
@@ -326,30 +334,50 @@ impl Resolver {
     /// Nobody has answered in time: another server, or the same once more.
     pub(super) fn retry(&mut self, now: Instant, question: &Question) {
         let Some(asking) = self.walks.get(question).and_then(|walk| walk.asking.as_ref()) else { return };
-        let last = asking.servers[(asking.next + asking.servers.len() - 1) % asking.servers.len()];
-        if self.silent.len() >= MOST_SILENT {
-            self.silent.pop_first();
-        }
-        self.silent.insert(last, now + SILENCE);
+        self.servers.fell_silent(asking.current(), now);
         self.send(now, question);
     }
 
-    /// Reads a datagram; tells whether it was the answer to an open query.
-    pub(super) fn read(&mut self, now: Instant, entropy: &mut dyn Entropy, from: SocketAddr, bytes: &[u8]) -> bool {
+    /// A query over TCP will not be answered.
+    pub(super) fn stream_failed(&mut self, now: Instant, query: QueryId, server: SocketAddr) {
+        let question = self.walks.iter().find(|(_, walk)| walk.asking.as_ref().is_some_and(|a| a.query == query));
+        if let Some(question) = question.map(|(question, _)| question.clone()) {
+            self.useless(now, &question, server);
+        }
+    }
+
+    /// Reads a message; tells whether it was the answer to an open query.
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+        (from, transport): (SocketAddr, Transport),
+        bytes: &[u8],
+    ) -> bool {
         let Some(question) = message::identifier(bytes).and_then(|id| self.open.get(&id)).cloned() else {
             return false;
         };
         let Some(walk) = self.walks.get_mut(&question) else { return false };
-        let Some(asking) = walk.asking.as_mut().filter(|asking| asking.asked.contains(&from)) else { return false };
-        match message::read_answer(bytes, asking.id, &question, asking.zone.as_ref()) {
+        let Some(asking) = walk.asking.as_mut() else { return false };
+        let (id, zone) = (asking.id, asking.zone.clone());
+        let Some(asked) = asking.asked.get_mut(&from) else { return false };
+        // Sent more than once, nobody knows which copy was answered (Karn's rule).
+        let after = (asked.times == 1 && transport == Transport::Udp).then(|| now.since(asked.first));
+        match message::read_answer((bytes, transport), id, &question, zone.as_ref()) {
             Err(Unread::Stray) => false,
+            Err(Unread::Cut) if asked.by_stream => true,
+            Err(Unread::Cut) => {
+                asked.by_stream = true;
+                self.servers.answered(from, after);
+                self.ask_next(now, &question, from);
+                true
+            }
             Err(Unread::Useless) => {
                 self.useless(now, &question, from);
                 true
             }
             Ok(facts) => {
-                let zone = asking.zone.clone();
-                self.silent.remove(&from);
+                self.servers.answered(from, after);
                 for fact in facts {
                     self.cache.learn(now, fact);
                 }
@@ -372,7 +400,7 @@ impl Resolver {
         let Some(walk) = self.walks.get_mut(question) else { return };
         let Some(asking) = walk.asking.as_mut() else { return };
         walk.steps += 1;
-        let current = asking.servers[(asking.next + asking.servers.len() - 1) % asking.servers.len()];
+        let current = asking.current();
         asking.servers.retain(|server| *server != from);
         asking.asked.remove(&from);
         if asking.servers.is_empty() || walk.steps >= MOST_STEPS {
@@ -381,5 +409,14 @@ impl Resolver {
             asking.next = 0;
             self.send(now, question);
         }
+    }
+
+    /// Asks this server at once, whosever turn it is.
+    fn ask_next(&mut self, now: Instant, question: &Question, server: SocketAddr) {
+        let Some(asking) = self.walks.get_mut(question).and_then(|walk| walk.asking.as_mut()) else { return };
+        let turn = asking.next - asking.next % asking.servers.len();
+        let place = asking.servers.iter().position(|known| *known == server).unwrap_or_default();
+        asking.next = turn + place;
+        self.send(now, question);
     }
 }

@@ -1,7 +1,7 @@
 //! Scripted DNS servers behind links of one constant delay, and a driver that runs a resolver against them.
 
 use crate::machine::{Lookup, LookupFailure, ServerAddresses};
-use crate::resolver::{Families, Found, LookupId, Resolver, Wanted};
+use crate::resolver::{Families, Found, LookupId, QueryId, Resolver, Transport, Wanted};
 use crate::time::Instant;
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, SRV};
@@ -65,9 +65,22 @@ pub(super) struct World {
     pub(super) asked: Vec<(SocketAddr, String)>,
     /// Of 256 datagrams, how many are lost.
     pub(super) loss: u8,
+    /// How many queries went over TCP.
+    pub(super) streams: usize,
+    /// Whether servers take connections.
+    pub(super) takes_streams: bool,
     servers: BTreeMap<SocketAddr, Script>,
-    flying: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
+    flying: BTreeMap<(Instant, u64), Flying>,
     count: u64,
+}
+
+/// An answer on its way.
+struct Flying {
+    from: SocketAddr,
+    /// The query that it answers, where that went over TCP.
+    stream: Option<QueryId>,
+    /// What it says; nothing where no connection is to be had.
+    bytes: Option<Vec<u8>>,
 }
 
 /// An honest authoritative server of one zone.
@@ -128,6 +141,8 @@ impl World {
             queries: 0,
             asked: Vec::new(),
             loss: 0,
+            streams: 0,
+            takes_streams: true,
             servers: BTreeMap::new(),
             flying: BTreeMap::new(),
             count: 0,
@@ -189,13 +204,20 @@ impl World {
             let query = Message::from_vec(&transmit.bytes).expect("a sound query");
             let asked = &query.queries[0];
             self.asked.push((transmit.to, format!("{} {}", asked.query_type(), asked.name())));
+            let stream = (transmit.transport == Transport::Tcp).then_some(transmit.query);
+            self.streams += usize::from(stream.is_some());
             let [query_fate, answer_fate] = draw(&mut self.chance);
-            if query_fate < self.loss || answer_fate < self.loss {
+            if stream.is_none() && (query_fate < self.loss || answer_fate < self.loss) {
                 continue;
             }
-            if let Some(reply) = self.servers.get(&transmit.to).and_then(|script| script(&query)) {
+            let mut bytes = self.servers.get(&transmit.to).and_then(|script| script(&query));
+            if stream.is_some() && !self.takes_streams {
+                bytes = None;
+            }
+            if bytes.is_some() || stream.is_some() {
                 self.count += 1;
-                self.flying.insert((self.now + ROUND_TRIP, self.count), (transmit.to, reply));
+                let flying = Flying { from: transmit.to, stream, bytes };
+                self.flying.insert((self.now + ROUND_TRIP, self.count), flying);
             }
         }
     }
@@ -207,8 +229,15 @@ impl World {
         match (arrival, timer) {
             (Some(arrival), timer) if timer.is_none_or(|timer| arrival <= timer) => {
                 self.now = arrival;
-                let (_, (from, bytes)) = self.flying.pop_first().expect("it was there");
-                self.deliver(from, &bytes);
+                let (_, Flying { from, stream, bytes }) = self.flying.pop_first().expect("it was there");
+                match (stream, bytes) {
+                    (Some(query), bytes) => {
+                        let (now, chance) = (self.now, &mut self.chance);
+                        self.resolver.handle_stream(now, chance, (query, from), bytes.as_deref());
+                    }
+                    (None, Some(bytes)) => drop(self.deliver(from, &bytes)),
+                    (None, None) => {}
+                }
             }
             (_, Some(timer)) => {
                 self.now = timer;
