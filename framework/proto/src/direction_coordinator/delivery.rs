@@ -19,7 +19,7 @@ const WAITING: usize = 32;
 const DELIVERIES: usize = 65_536;
 
 /// A Route Direction pushed to a node: gives up after 13.5 s, while the application at the other end still waits.
-const PUSH_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
+const PUSH_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(1), attempts: 14 };
 
 /// Who wants to know how a delivery ended.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Delivery {
     pushed: Option<Transaction>,
     /// Whether the key with the Notification Server was made anew already.
     renewed: bool,
+    /// Whether the node has fetched it, where it is not pushed.
+    fetched: bool,
 }
 
 impl DirectionCoordinator {
@@ -64,7 +66,8 @@ impl DirectionCoordinator {
     ) {
         let to = Peer { name: direction.node.clone(), application: direction.application };
         let id = self.draw_id();
-        let delivery = Delivery { to: to.clone(), direction, origin, trace, pushed: None, renewed: false };
+        let delivery =
+            Delivery { to: to.clone(), direction, origin, trace, pushed: None, renewed: false, fetched: false };
         let Some(record) = self.nodes.get_mut(&to) else {
             return self.settle(cx, delivery, Err(not_registered(&to)));
         };
@@ -144,6 +147,10 @@ impl DirectionCoordinator {
     pub(super) fn woken(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(), Refusal>) {
         let Err(refused) = result else { return };
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
+        // A node that fetches is awake, whatever became of the Notification's answer.
+        if delivery.fetched {
+            return;
+        }
         if refused.code == RefusalCode::ServerUnreachable && !delivery.renewed {
             delivery.renewed = true;
             let assigned = self.nodes.get(&delivery.to).and_then(|record| record.notification.as_ref());
@@ -155,7 +162,7 @@ impl DirectionCoordinator {
         self.delivered(cx, id, Err(refused));
     }
 
-    /// A woken node has not fetched what waits for it.
+    /// A woken node has not fetched what waits for it, or not answered what it has fetched.
     pub(super) fn not_fetched(&mut self, cx: &mut Cx<'_>, id: u64) {
         self.delivered(cx, id, Err(refusal(RefusalCode::PeerAsleep, "it was woken but did not answer", None)));
     }
@@ -166,8 +173,11 @@ impl DirectionCoordinator {
         let Some(record) = self.nodes.sender_mut(ticket) else { return };
         let mut next = None;
         while let Some(id) = record.waiting.pop_front() {
-            if let Some(delivery) = self.deliveries.get(&id) {
+            if let Some(delivery) = self.deliveries.get_mut(&id) {
+                delivery.fetched = true;
                 next = Some((delivery.direction.clone(), delivery.trace));
+                // From here on it is as if it had been pushed.
+                self.deadlines.set(Due::Wake(id), cx.now + PUSH_RETRY.patience());
                 break;
             }
         }

@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub rekey_after: Duration,
     /// How long a started direct tunnel may take before the relay is asked for (default 5 s).
     pub direct_patience: Duration,
+    /// How long a join that nobody answers is begun again before the application is told (default 30 s).
+    pub join_patience: Duration,
     /// How long a failed registration waits before it is tried again (default 5 s).
     pub registration_pause: Duration,
     /// How many negotiations of tunnels may be under way at once (default 256); a direction beyond that is refused as
@@ -59,6 +61,7 @@ impl NodeConfig {
             nat_keepalive: Duration::from_secs(20),
             rekey_after: Duration::from_secs(3_600),
             direct_patience: Duration::from_secs(5),
+            join_patience: Duration::from_secs(30),
             registration_pause: Duration::from_secs(5),
             negotiations: 256,
             tunnels: 4_096,

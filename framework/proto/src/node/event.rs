@@ -157,7 +157,7 @@ pub enum NodeEvent {
         /// Its permanent addresses.
         addresses: VirtualAddresses,
     },
-    /// The node could not join; it does not try again by itself.
+    /// The node could not join; it does not try any more by itself.
     JoinFailed(JoinError),
     /// The node is registered again, after a move or because the DC asked for it.
     Registered {

@@ -66,13 +66,6 @@ impl Login {
 }
 
 impl Node {
-    /// The application wants to be part of the network.
-    pub(super) fn join(&mut self, cx: &mut Cx<'_>) {
-        self.joining = true;
-        self.is_wanted = true;
-        self.log_in(cx);
-    }
-
     /// Takes a login from the strategy's first step.
     pub(super) fn log_in(&mut self, cx: &mut Cx<'_>) {
         self.login.logged_in = false;
@@ -321,8 +314,10 @@ impl Node {
         }
         cx.count("node.join_failed");
         self.end_login_span(cx, Some(error.to_string()));
-        if self.joining {
-            self.joining = false;
+        if self.join_again(cx, &error) {
+            return;
+        }
+        if self.joining.take().is_some() {
             self.is_wanted = false;
             cx.event(NodeEvent::JoinFailed(error));
         } else if self.registered.is_some() {

@@ -6,6 +6,7 @@
 //!
 //! | file | subject |
 //! | --- | --- |
+//! | `joining` | how long a join is tried |
 //! | `login` | K_ntmdc, by the login strategy |
 //! | `registration` | where the node is, and staying reachable there |
 //! | `notification` | the connection to the Notification Server |
@@ -18,6 +19,7 @@
 mod config;
 mod early;
 mod event;
+mod joining;
 mod liveness;
 mod login;
 mod negotiation;
@@ -39,6 +41,7 @@ use crate::time::Instant;
 use crate::tls::{TlsClient, TlsOutcome};
 use bytes::Bytes;
 use early::EarlyRequests;
+use joining::Joining;
 use login::Login;
 use negotiation::Negotiating;
 use notification::NotificationConnection;
@@ -105,6 +108,7 @@ enum Due {
     KeyEnds,
     Probe,
     NotificationKeepalive,
+    NotificationConnect,
     NotificationReconnect,
     Negotiation(Negotiation),
     Superseded(Peer),
@@ -128,7 +132,8 @@ pub struct Node {
     /// The host's own addresses, the preferred one first, and the signalling port.
     addresses: Vec<IpAddr>,
     port: u16,
-    joining: bool,
+    /// The join under way.
+    joining: Option<Joining>,
     /// Whether the application wants to be part of the network: from Join to Leave.
     is_wanted: bool,
     login: Login,
@@ -165,7 +170,7 @@ impl Node {
             agreement_key: AgreementKey::draw(entropy),
             addresses: Vec::new(),
             port: 0,
-            joining: false,
+            joining: None,
             is_wanted: false,
             login: Login::default(),
             registered: None,
@@ -212,7 +217,7 @@ impl Node {
         // Whatever is still answered belongs to a registration that is over.
         self.epoch += 1;
         self.is_wanted = false;
-        self.joining = false;
+        self.joining = None;
         self.deadlines = Deadlines::default();
     }
 
@@ -386,6 +391,7 @@ impl Machine for Node {
                 Due::KeyEnds => self.key_ended(cx),
                 Due::Probe => self.probe_coordinator(cx),
                 Due::NotificationKeepalive => self.keep_notification_alive(cx),
+                Due::NotificationConnect => self.notification_lost(cx),
                 Due::NotificationReconnect => self.register(cx),
                 Due::Negotiation(negotiation) => {
                     self.negotiation_failed(cx, negotiation, ConnectError::TimedOut { step: "Tunnel Request" });

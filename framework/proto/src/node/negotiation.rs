@@ -20,11 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A Tunnel Request on a direct path: gives up after 4.9 s, so that the relay is asked for while applications still wait.
-const DIRECT_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 6 };
-/// A Tunnel Request through a relay: gives up after 13.5 s.
-const RELAYED_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
+const DIRECT_RETRY: Retry =
+    Retry { first: Duration::from_millis(400), longest: Duration::from_millis(500), attempts: 10 };
+/// A Tunnel Request through a relay: gives up after 13.5 s. With its answer it has four links to get across, so it is sent
+/// twice as often as others.
+const RELAYED_RETRY: Retry =
+    Retry { first: Duration::from_millis(500), longest: Duration::from_millis(500), attempts: 27 };
 /// Hole Punching: gives up after 6.9 s, so that the DC can try another relay while applications still wait.
-const PUNCH_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 8 };
+const PUNCH_RETRY: Retry =
+    Retry { first: Duration::from_millis(300), longest: Duration::from_millis(550), attempts: 13 };
 /// How long an end that awaits a Tunnel Request through a relay, or as the called end, keeps the negotiation.
 const AWAIT_PATIENCE: Duration = Duration::from_secs(35);
 

@@ -14,10 +14,14 @@ use ntmobile_wire::trace_context::TraceContext;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// How long connecting may take: a SYN that is lost is sent again after 1 s, then after 2 s more.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer on the connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pulls under way at once: a Notification Server cannot make a node ask without end.
 const PULLS: usize = 4;
+/// Fetching what waits at the DC, and what is said of it: gives up after 13.5 s, about when the DC does.
+const FETCH_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(1), attempts: 14 };
 
 /// The connection and what it was opened for.
 #[derive(Default)]
@@ -46,6 +50,7 @@ impl Node {
     pub(super) fn disconnect_notification(&mut self, cx: &mut Cx<'_>) {
         self.notification.disconnect(cx);
         self.deadlines.cancel(&Due::NotificationKeepalive);
+        self.deadlines.cancel(&Due::NotificationConnect);
         let is_asked = |tag: &Tag| matches!(tag, Tag::NotificationRegistration | Tag::NotificationKeepalive);
         let asked: Vec<_> = self.endpoint.outstanding().filter(|(_, tag)| is_asked(tag)).map(|(id, _)| id).collect();
         for transaction in asked {
@@ -89,6 +94,7 @@ impl Node {
         let stream = StreamId(self.notification.opened);
         self.notification.stream = Some(stream);
         self.notification.assignment = Some(assignment);
+        self.deadlines.set(Due::NotificationConnect, cx.now + CONNECT_PATIENCE);
         cx.push(Effect::StreamConnect { stream, to });
     }
 
@@ -97,6 +103,7 @@ impl Node {
         if self.notification.stream != Some(stream) {
             return;
         }
+        self.deadlines.cancel(&Due::NotificationConnect);
         let message = NotificationRegistration { node: self.name(), application: self.config.application };
         let trace = self.registering.map(|registering| registering.trace());
         self.request_notification_server(cx, message.into(), trace, Tag::NotificationRegistration);
@@ -156,7 +163,7 @@ impl Node {
         self.disconnect_notification(cx);
         // The server may have lost the key with the connection: let the DC say which to use.
         self.notification.assignment = None;
-        if self.joining {
+        if self.joining.is_some() {
             let detail = "the connection to it broke".to_owned();
             self.registration_failed(cx, JoinError::NotificationServerUnreachable(detail));
         } else {
@@ -205,7 +212,7 @@ impl Node {
         let (Some(key), Some(coordinator)) = (self.login.key(), self.coordinator_address()) else { return };
         let message = RouteDirectionRequest { application: self.config.application };
         let request = Request::to(key, Path::Datagram(coordinator), message, trace);
-        self.endpoint.request(cx, request, Tag::Pull);
+        self.endpoint.request(cx, Request { retry: FETCH_RETRY, ..request }, Tag::Pull);
     }
 
     fn coordinator_address(&self) -> Option<SocketAddr> {
@@ -235,6 +242,6 @@ impl Node {
     pub(super) fn acknowledge_pulled(&mut self, cx: &mut Cx<'_>, message: Message, trace: Option<TraceContext>) {
         let (Some(key), Some(coordinator)) = (self.login.key(), self.coordinator_address()) else { return };
         let request = Request::to(key, Path::Datagram(coordinator), message, trace);
-        self.endpoint.request(cx, request, Tag::PulledAcknowledge);
+        self.endpoint.request(cx, Request { retry: FETCH_RETRY, ..request }, Tag::PulledAcknowledge);
     }
 }

@@ -23,9 +23,9 @@ const WAITERS: usize = 1_024;
 /// How long a direction may be owed before the DC is asked whether it is there.
 const PROBE_AFTER: Duration = Duration::from_secs(3);
 /// A keepalive that asks that: gives up after 13.5 s, far sooner than the Direction Request itself.
-const PROBE_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(2), attempts: 8 };
+const PROBE_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(1), attempts: 14 };
 /// A leg proved to the RS again: gives up after 6.9 s.
-const LEG_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_secs(1), attempts: 8 };
+const LEG_RETRY: Retry = Retry { first: Duration::from_millis(300), longest: Duration::from_millis(550), attempts: 13 };
 /// How long the winner of a glare may take before the loser asks again.
 const SUPERSEDED_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -107,7 +107,7 @@ impl Node {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, waiter: u64, wanted: Peer) {
         let peer = self.known_as(&wanted);
         let joined = self.registered.is_some();
-        if !joined && (self.epoch == 0 || self.joining || !self.is_wanted) {
+        if !joined && (self.epoch == 0 || self.joining.is_some() || !self.is_wanted) {
             return cx.event(NodeEvent::ConnectFailed { waiter, error: ConnectError::NotJoined });
         }
         let entry = self.peers.entry(peer.clone()).or_default();

@@ -149,7 +149,7 @@ impl Node {
                 .with("ntm.moved", self.moved_at.is_some());
             cx.push(Effect::Span(Box::new(span)));
         }
-        if std::mem::take(&mut self.joining) {
+        if self.joining.take().is_some() {
             cx.event(NodeEvent::Joined { node: self.name(), addresses: registered.addresses });
         } else {
             cx.event(NodeEvent::Registered { outer: registered.outer });

@@ -15,7 +15,7 @@ pub struct NotificationServerConfig {
     pub keepalive: Duration,
     /// How long a new connection may take to register (default 10 s).
     pub registration_patience: Duration,
-    /// How long a node may take to acknowledge a Notification (default 5 s).
+    /// How long a node may take to acknowledge a Notification (default 8 s).
     pub wake_patience: Duration,
     /// How many applications of nodes may be announced at once (default 100,000).
     pub nodes: usize,
@@ -33,7 +33,7 @@ impl NotificationServerConfig {
             coordinators: Coordinators::default(),
             keepalive: Duration::from_secs(3_600),
             registration_patience: Duration::from_secs(10),
-            wake_patience: Duration::from_secs(5),
+            wake_patience: Duration::from_secs(8),
             nodes: 100_000,
             unregistered_streams: 1_024,
             requests: 4_096,

@@ -151,7 +151,7 @@ fn lost_and_repeated_datagrams_change_nothing() {
 fn a_node_that_does_not_answer_is_asleep() {
     let mut ns = connected();
     ns.request("dc", KeyId(K_DCNS.into()), notification());
-    ns.pass(SECOND * 5);
+    ns.pass(SECOND * 8);
     assert_refused(ns.answered("dc"), RefusalCode::PeerAsleep);
     let node = Peer::named(name("alice.u1.example"));
     assert_eq!(ns.told.last(), Some(&NotificationServerEvent::NotWoken { node }));

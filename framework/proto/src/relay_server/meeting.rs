@@ -76,15 +76,20 @@ impl RelayServer {
         Some(from)
     }
 
-    /// `forwarded`: the request goes on to CN as it is, every copy of it.
+    /// `forwarded`: the request goes on to CN as it is, every copy of it. Where an answer has passed already, MN gets that
+    /// once more too: it may have been lost on its last link. It may also be forged, so CN is asked all the same.
     fn forward_request(&mut self, cx: &mut Cx<'_>, ticket: &Ticket, datagram: &Bytes) {
         let Some(relay) = self.relays.get(&ticket.key) else { return };
         let failure = match relay.entry.address(relay.direction.spi_cn) {
             Some(to) => {
                 cx.count("relay.tunnel_request_forwarded");
                 let until = cx.now + self.config.answer_patience;
-                self.return_paths.expect(to, ticket.transaction, ticket.key, until);
+                let before = self.return_paths.expect(to, ticket.transaction, ticket.key, until);
                 cx.push(Effect::Transmit { to, bytes: datagram.clone() });
+                if let (Some(bytes), Path::Datagram(from)) = (before, ticket.path) {
+                    cx.count("relay.tunnel_response_repeated");
+                    cx.push(Effect::Transmit { to: from, bytes });
+                }
                 None
             }
             // CN punches its leg again, or MN gives up.
@@ -107,7 +112,7 @@ impl RelayServer {
         if !matches!(header.kind, TUNNEL_RESPONSE | REFUSAL) {
             return false;
         }
-        let Some(key) = self.return_paths.find(from, header.transaction) else { return false };
+        let Some(key) = self.return_paths.take(from, header.transaction, datagram) else { return false };
         let mn = self.relays.get(&key).and_then(|relay| relay.entry.address(relay.direction.spi_mn));
         if let Some(to) = mn {
             cx.count("relay.tunnel_response_forwarded");

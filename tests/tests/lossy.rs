@@ -1,0 +1,101 @@
+//! Every sequence completes on an internet that loses three of ten packets, repeats two and lets two be overtaken: DNS, login,
+//! registration with and without an NS, tunnels direct and through a relay, and a move.
+
+use ntmobile_lab::record::{Conversation, Path};
+use ntmobile_lab::scenario::event::TrafficKind;
+use ntmobile_lab::scenario::network::{Family, Nat, Network};
+use ntmobile_lab::scenario::plugin::Kind;
+use ntmobile_lab::scenario::units::{Percent, ms, secs};
+use ntmobile_lab::scenario::{Core, Scenario};
+use ntmobile_tests::simulated::simulate;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Worlds for each combination of plugins.
+const SEEDS: u64 = 16;
+
+/// The plugins that decide which sequences there are: each goes another way.
+const VARIED: [Kind; 3] = [Kind::Login, Kind::Reachability, Kind::RelayHandshake];
+
+/// A seed, and the name of a plugin of each kind.
+type Case = (u64, [&'static str; VARIED.len()]);
+
+fn cases() -> Vec<Case> {
+    let names = VARIED.map(|kind| kind.known().iter().map(|(name, _)| *name));
+    let [logins, reachabilities, handshakes] = names;
+    let mut cases = Vec::new();
+    for login in logins {
+        for reachability in reachabilities.clone() {
+            for handshake in handshakes.clone() {
+                cases.extend((1..=SEEDS).map(|seed| (seed, [login, reachability, handshake])));
+            }
+        }
+    }
+    cases
+}
+
+/// Alice calls bob, for whom she needs a relay, and dave, for whom she does not, and moves while they talk. Whoever joins has a
+/// minute for it.
+fn world((seed, [login, reachability, handshake]): Case) -> Scenario {
+    let behind = |nat: Option<Nat>, millis: u64| {
+        move |network: Network| network.nat(nat).families([Family::Ipv4]).delay(ms(millis))
+    };
+    Scenario::builder()
+        .seed(seed)
+        .core(Core { loss: Percent::new(30), duplication: Percent::new(20), reordering: Percent::new(20) })
+        .plugins(|plugins| plugins.login(login).reachability(reachability).relay_handshake(handshake))
+        .domain("u1.example", |domain| domain.relays(1).notification_servers(1))
+        .domain("u2.example", |domain| domain.relays(1).notification_servers(1))
+        .network("home", behind(Some(Nat::home()), 3))
+        .network("office", behind(Some(Nat::home()), 5))
+        .network("lte", behind(Some(Nat::symmetric()), 7))
+        .network("campus", behind(None, 2))
+        .node("alice", |node| node.domain("u1.example").network("home"))
+        .node("bob", |node| node.domain("u2.example").network("office"))
+        .node("dave", |node| node.domain("u2.example").network("campus"))
+        .traffic_at(secs(65), "alice", "bob", TrafficKind::udp(ms(500)))
+        .traffic_at(secs(65), "alice", "dave", TrafficKind::udp(ms(500)))
+        .moves(secs(125), "alice", "lte")
+        .duration(secs(200))
+        .build()
+        .expect("a sound scenario")
+}
+
+/// What is wrong with how a conversation went.
+fn judge(row: &Conversation) -> Option<String> {
+    if let Some(failure) = &row.failure {
+        return Some(failure.clone());
+    }
+    if row.received == 0 {
+        return Some("nothing arrived".to_owned());
+    }
+    if row.gap.is_none() {
+        return Some("nothing arrived after the move".to_owned());
+    }
+    let needs_relay = row.to == "bob";
+    (needs_relay && !matches!(row.path, Some(Path::Relayed(_)))).then(|| format!("the path was {:?}", row.path))
+}
+
+#[test]
+fn every_sequence_completes_under_loss_reordering_and_duplication() {
+    let cases = cases();
+    let next = AtomicUsize::new(0);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let work = || {
+            let mut wrong = Vec::new();
+            while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match simulate(&world(*case)) {
+                    Ok(run) => wrong.extend(run.conversations.iter().filter_map(|row| {
+                        judge(row).map(|complaint| format!("{case:?}: {} to {}: {complaint}", row.from, row.to))
+                    })),
+                    Err(error) => wrong.push(format!("{case:?}: {error}")),
+                }
+            }
+            wrong
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a panic is a failure of the run")).collect()
+    });
+    assert!(wrong.is_empty(), "{} wrong in {} worlds:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
