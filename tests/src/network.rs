@@ -6,7 +6,7 @@ use ntmobile_proto::direction_coordinator::{DirectionCoordinator, DirectionCoord
 use ntmobile_proto::machine::Input;
 use ntmobile_proto::node::{Node, NodeCommand, NodeConfig, NodeEvent};
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
-use ntmobile_proto::packet::{Carried, Relayed};
+use ntmobile_proto::packet::{Carried, InboundRefusal, Relayed};
 use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
 use ntmobile_strategies::registry::{Choices, Kind, Registry};
 use ntmobile_wire::address::DualStack;
@@ -122,8 +122,17 @@ pub fn forward_packets(bench: &mut Bench, relay: &str) {
 pub fn open_packets(bench: &mut Bench, node: &str) {
     let tunnels = bench.at::<Node>(node).machine.tunnels();
     bench.packet_path(node, move |now, from, packet| {
-        let Ok(inbound) = tunnels.inbound(now, from, packet) else {
-            return vec![PacketOutcome::Count("node.packet_refused")];
+        let octets = packet.len();
+        let inbound = match tunnels.inbound(now, from, packet) {
+            Ok(inbound) => inbound,
+            Err(refusal) => {
+                let answer = match refusal {
+                    InboundRefusal::UnknownSpi(spi) => tunnels.source_unknown(now, spi, octets),
+                    _ => None,
+                };
+                let answer = answer.map(|answer| PacketOutcome::Send(from, answer));
+                return answer.into_iter().chain([PacketOutcome::Count("node.packet_refused")]).collect();
+            }
         };
         let told = inbound.notices.into_iter().map(|notice| PacketOutcome::Tell(Input::PacketPath(notice)));
         let carried = match inbound.carried {

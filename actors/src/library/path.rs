@@ -185,10 +185,16 @@ impl PacketPath for NodePath {
     }
 
     fn receive(&self, now: Instant, received: Received, _port: &dyn UdpPort) {
-        let inbound = match self.table().inbound(now, received.from, received.bytes) {
+        let (table, from, octets) = (self.table(), received.from, received.bytes.len());
+        let inbound = match table.inbound(now, from, received.bytes) {
             Ok(inbound) => inbound,
             Err(InboundRefusal::Malformed) => return self.count("esp.malformed"),
-            Err(InboundRefusal::UnknownSpi(_)) => return self.count("esp.unknown_spi"),
+            Err(InboundRefusal::UnknownSpi(spi)) => {
+                if let Some(answer) = table.source_unknown(now, spi, octets) {
+                    self.transmit(from, answer);
+                }
+                return self.count("esp.unknown_spi");
+            }
             Err(InboundRefusal::Esp(_)) => return self.count("esp.refused"),
             Err(InboundRefusal::ForeignInner) => return self.count("esp.foreign_inner"),
         };

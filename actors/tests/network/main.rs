@@ -2,6 +2,7 @@
 
 mod applications;
 mod garbage;
+mod liveness;
 mod moving;
 mod restarting;
 mod scene;

@@ -137,7 +137,7 @@ pub fn open(subkey: &Subkey, datagram: &[u8]) -> Result<(Header, Message, Extens
     Ok((header, message, extensions))
 }
 
-/// *Source Unknown* as a datagram: in the clear, since the RS cannot know whom it speaks to.
+/// *Source Unknown* as a datagram: in the clear, since who sends it cannot know whom it speaks to.
 pub fn encode_source_unknown(transaction: Transaction, session: Session, message: &SourceUnknown) -> Bytes {
     let mut writer = Writer::new();
     Header { kind: SOURCE_UNKNOWN, transaction, key_id: KeyId(0), session, sequence: 0 }.write(&mut writer);
@@ -145,7 +145,8 @@ pub fn encode_source_unknown(transaction: Transaction, session: Session, message
     writer.finish().into()
 }
 
-/// Reads *Source Unknown*. Nothing in it is authentic: it may make a node prove its address again, and nothing else.
+/// Reads *Source Unknown*. Nothing in it is authentic: it may make a node prove its address to an RS again, or ask a peer
+/// whether it is there, and nothing else.
 pub fn decode_source_unknown(datagram: &[u8]) -> Result<(Header, SourceUnknown), DecodeError> {
     let (header, body) = Header::split(datagram)?;
     if header.kind != SOURCE_UNKNOWN {

@@ -23,7 +23,7 @@ pub use registration::{
 };
 pub use tunnel::{
     Close, HolePunching, RekeyRequest, RekeyResponse, RelayDirection, RelayResponse, SessionChallenge, SessionEcho,
-    SourceUnknown, TunnelRequest, TunnelResponse,
+    SourceUnknown, TunnelProbe, TunnelRequest, TunnelResponse,
 };
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -138,4 +138,6 @@ messages! {
     81 RekeyResponse "Rekey Response",
     /// Inside the tunnel.
     82 Close "Close",
+    /// Inside the tunnel.
+    83 TunnelProbe "Tunnel Probe",
 }

@@ -53,7 +53,8 @@ impl Retry {
         (0..self.attempts).map(|attempt| self.wait(attempt)).sum()
     }
 
-    fn wait(&self, attempt: u32) -> Duration {
+    /// How long the attempt of this number, from 0, waits.
+    pub(crate) fn wait(&self, attempt: u32) -> Duration {
         self.first.saturating_mul(1 << attempt.min(16)).min(self.longest)
     }
 }

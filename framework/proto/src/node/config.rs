@@ -1,5 +1,6 @@
 //! What a node is told when it is set up.
 
+use super::Liveness;
 use crate::policy::Strategies;
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::identifier::ApplicationId;
@@ -31,6 +32,8 @@ pub struct NodeConfig {
     pub nat_keepalive: Duration,
     /// How old a tunnel key grows before the end that started the tunnel renews it (default 1 h).
     pub rekey_after: Duration,
+    /// How it finds out that the other end of a tunnel is gone (default: 10 s without any sign, then 10 s of asking).
+    pub liveness: Liveness,
     /// How long a started direct tunnel may take before the relay is asked for (default 5 s).
     pub direct_patience: Duration,
     /// How long a join that nobody answers is begun again before the application is told (default 30 s).
@@ -60,6 +63,7 @@ impl NodeConfig {
             suite: CipherSuite::Aes128Gcm,
             nat_keepalive: Duration::from_secs(20),
             rekey_after: Duration::from_secs(3_600),
+            liveness: Liveness::default(),
             direct_patience: Duration::from_secs(5),
             join_patience: Duration::from_secs(30),
             registration_pause: Duration::from_secs(5),

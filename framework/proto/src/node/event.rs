@@ -191,7 +191,7 @@ pub enum NodeEvent {
     TunnelClosed {
         /// The peer.
         peer: Peer,
-        /// Why, in a word: `idle`, `closed`, `handover failed`, `left`.
+        /// Why, in a word: `idle`, `closed`, `handover failed`, `left`, `peer silent`.
         reason: &'static str,
     },
 }

@@ -1,56 +1,136 @@
-//! Whether the other end of a tunnel is still there. A peer whose process has started again knows nothing of the tunnel, and
-//! the packets that go on being sent to it would be lost without a word: so it is asked, and where it does not answer a new
-//! tunnel is built.
+//! Whether the other end of a standing tunnel is still there.
+//!
+//! A peer that has lost its power or was started anew says nothing, and what is sent to it is lost without a word. So where
+//! applications' packets go out and nothing authentic comes back for a while, the peer is asked inside the tunnel (*Tunnel
+//! Probe*), a few times. Anything authentic that comes counts as an answer. Without one the tunnel ends here and another is
+//! asked for, which leads to the peer's new process, or to an error that says why not.
+//!
+//! A node that gets a packet for a tunnel it does not have says so (*Source Unknown*). That is not authentic: it is a reason to
+//! ask sooner, never to end a tunnel. However often it comes, a peer is asked once in [`Liveness::silence`].
 
 use super::{Cx, Due, Node};
-use crate::endpoint::Peer;
+use crate::endpoint::{Peer, Retry};
+use crate::machine::Effect;
 use crate::time::Instant;
-use ntmobile_wire::message::{DirectionReason, RekeyRequest};
+use crate::trace::{Span, SpanKind};
+use ntmobile_wire::message::{DirectionReason, TunnelProbe};
+use ntmobile_wire::trace_context::TraceContext;
 use std::time::Duration;
 
-/// How often a tunnel is looked at.
-const INTERVAL: Duration = Duration::from_secs(10);
-/// For how long applications may go on sending while nothing comes back, before the peer is asked. Who only ever sends asks
-/// this often.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How often the peer is asked.
-const QUESTION: Duration = Duration::from_secs(2);
-/// How long it may take to answer: long enough where a third of everything is lost.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a peer that is lost is left alone.
-const PAUSE: Duration = Duration::from_secs(30);
+/// How a node finds out that the other end of a tunnel is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// How long packets may go out without anything coming back before the peer is asked (default 10 s).
+    pub silence: Duration,
+    /// How the question is repeated (default: twice a second, and given up after 10 s: where a third of everything is lost one
+    /// question in a hundred thousand goes unanswered for that long).
+    pub probe: Retry,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        let probe = Retry { first: Duration::from_millis(500), longest: Duration::from_millis(500), attempts: 20 };
+        Self { silence: Duration::from_secs(10), probe }
+    }
+}
+
+/// A question that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probing {
+    started: Instant,
+    /// How often it has been asked.
+    asked: u32,
+    because: &'static str,
+    span: Option<(TraceContext, TraceContext)>,
+}
 
 impl Node {
-    /// Looks after a tunnel from now on.
-    pub(super) fn watch_liveness(&mut self, now: Instant, peer: &Peer) {
-        self.deadlines.set(Due::Liveness(peer.clone()), now + INTERVAL);
+    /// The time has come to look after a tunnel: to ask, to ask again, or to give up.
+    pub(super) fn check_liveness(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let Liveness { silence, probe } = self.config.liveness;
+        let is_steady = self.registered.is_some() && self.moved_at.is_none();
+        let Some(entry) = self.peers.get_mut(peer) else { return };
+        let is_steady = is_steady && entry.building.is_none();
+        let Some(built) = entry.built.as_mut() else { return };
+        if let Some(probing) = built.probing.as_mut() {
+            if built.tunnel.last_received() >= probing.started {
+                return self.peer_is_there(cx, peer);
+            }
+            if !is_steady {
+                // We are on the move, or a new tunnel is on its way: the question answers itself.
+                return self.end_probing(cx, peer, None);
+            }
+            if probing.asked >= probe.attempts {
+                return self.peer_is_gone(cx, peer);
+            }
+            return self.ask_peer(cx, peer);
+        }
+        let since = built.tunnel.unanswered_since().filter(|_| is_steady);
+        let due = since.map_or(cx.now, |since| since) + silence;
+        if since.is_some() && due <= cx.now {
+            self.begin_probing(cx, peer, "unanswered");
+        } else {
+            self.deadlines.set(Due::Liveness(peer.clone()), due);
+        }
     }
 
-    /// Looks whether anything comes back through a tunnel that is in use.
-    pub(super) fn check_liveness(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+    /// Somebody says that the peer does not have the tunnel.
+    pub(super) fn doubt_peer(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let Some(entry) = self.peers.get(peer) else { return };
+        let may_ask = entry.built.as_ref().is_some_and(|built| built.probing.is_none() && built.probe_from <= cx.now);
+        if may_ask && entry.building.is_none() && self.registered.is_some() {
+            self.begin_probing(cx, peer, "source unknown");
+        } else {
+            cx.count("node.source_unknown_ignored");
+        }
+    }
+
+    fn begin_probing(&mut self, cx: &mut Cx<'_>, peer: &Peer, because: &'static str) {
+        let silence = self.config.liveness.silence;
         let Some(built) = self.peers.get_mut(peer).and_then(|entry| entry.built.as_mut()) else { return };
-        let is_silent = built.tunnel.last_used().since(built.tunnel.last_received()) >= SILENCE;
-        let asked = built.asked.filter(|_| is_silent);
-        let is_lost = asked.is_some_and(|since| cx.now.since(since) >= PATIENCE);
-        built.asked = (is_silent && !is_lost).then(|| asked.unwrap_or(cx.now));
-        let generation = built.tunnel.generation();
-        // A new key that is being agreed on is a question already.
-        let asks = is_silent && !is_lost && built.rekey.is_none();
-        let next = match (is_lost, is_silent) {
-            (true, _) => PAUSE,
-            (false, true) => QUESTION,
-            (false, false) => INTERVAL,
-        };
-        self.deadlines.set(Due::Liveness(peer.clone()), cx.now + next);
-        if asks {
-            // Whoever is asked for the generation that is in use says so once more, and that is all.
-            let generation = u8::try_from(generation).expect("a generation has 4 bits");
-            self.send_control(cx, peer, RekeyRequest { generation, wrapped_key: Vec::new() }.into());
-        }
-        let is_building = self.peers.get(peer).is_some_and(|entry| entry.building.is_some());
-        if is_lost && !is_building && self.registered.is_some() {
-            cx.count("node.peer_lost");
-            self.ask_direction(cx, peer, DirectionReason::NewTunnel);
-        }
+        let span = built.trace.map(|conversation| (conversation, conversation.child(cx.entropy)));
+        built.probing = Some(Probing { started: cx.now, asked: 0, because, span });
+        built.probe_from = cx.now + silence;
+        cx.count("node.peer_probed");
+        self.ask_peer(cx, peer);
+    }
+
+    /// *Tunnel Probe*.
+    fn ask_peer(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let retry = self.config.liveness.probe;
+        let built = self.peers.get_mut(peer).and_then(|entry| entry.built.as_mut());
+        let Some(probing) = built.and_then(|built| built.probing.as_mut()) else { return };
+        self.deadlines.set(Due::Liveness(peer.clone()), cx.now + retry.wait(probing.asked));
+        probing.asked += 1;
+        self.send_control(cx, peer, TunnelProbe.into());
+    }
+
+    /// Something authentic has come.
+    pub(super) fn peer_is_there(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        self.end_probing(cx, peer, None);
+    }
+
+    /// Nothing has.
+    fn peer_is_gone(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        cx.count("node.peer_silent");
+        self.end_probing(cx, peer, Some("no answer"));
+        self.close_tunnel(cx, peer, "peer silent");
+        // Applications' packets are on their way, or it would not have been asked.
+        self.ask_direction(cx, peer, DirectionReason::NewTunnel);
+    }
+
+    fn end_probing(&mut self, cx: &mut Cx<'_>, peer: &Peer, failure: Option<&'static str>) {
+        let Some(built) = self.peers.get_mut(peer).and_then(|entry| entry.built.as_mut()) else { return };
+        let Some(Probing { started, asked, because, span }) = built.probing.take() else { return };
+        self.deadlines.set(Due::Liveness(peer.clone()), cx.now + self.config.liveness.silence);
+        let Some((conversation, context)) = span else { return };
+        let mut span =
+            Span::new(context, Some(conversation.span), "Tunnel Probe", SpanKind::Internal, (started, cx.now))
+                .with("ntm.node", self.name().to_string())
+                .with("ntm.peer", peer.name.to_string())
+                .with("ntm.because", because)
+                .with("ntm.asked", asked.to_string());
+        span.failure = failure.map(Into::into);
+        cx.push(Effect::Span(Box::new(span)));
     }
 }

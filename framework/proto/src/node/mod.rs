@@ -13,8 +13,8 @@
 //! | `peers` | which peers are none, building, built; who waits |
 //! | `early` | Tunnel Requests that overtake their direction |
 //! | `negotiation` | one negotiation of a tunnel, from Route Direction to Tunnel Response |
-//! | `liveness` | peers that have forgotten a tunnel |
 //! | `upkeep` | idle tunnels, NAT mappings, new keys |
+//! | `liveness` | tunnels whose other end is gone |
 
 mod config;
 mod early;
@@ -30,6 +30,7 @@ mod upkeep;
 
 pub use config::NodeConfig;
 pub use event::{ConnectError, Connection, JoinError, NodeCommand, NodeEvent};
+pub use liveness::Liveness;
 
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
@@ -166,7 +167,7 @@ impl Node {
             tls: TlsClient::default(),
             calls: Calls::default(),
             deadlines: Deadlines::default(),
-            tunnels: Arc::new(TunnelTable::default()),
+            tunnels: Arc::new(TunnelTable::of(session)),
             agreement_key: AgreementKey::draw(entropy),
             addresses: Vec::new(),
             port: 0,

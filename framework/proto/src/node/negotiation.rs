@@ -570,7 +570,8 @@ impl Node {
             trace: conversation.or(trace),
             proved: false,
             rekey: None,
-            asked: None,
+            probing: None,
+            probe_from: cx.now,
         });
         let handover = previous.is_some();
         if let Some(previous) = previous {

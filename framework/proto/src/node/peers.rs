@@ -1,5 +1,6 @@
 //! Which peers are none, building or built, and who waits for them.
 
+use super::liveness::Probing;
 use super::{ConnectError, Connection, Cx, Due, Node, NodeEvent, Tag};
 use crate::endpoint::{Path, Peer, Request, Retry};
 use crate::machine::Effect;
@@ -61,8 +62,10 @@ pub(super) struct Built {
     pub(super) proved: bool,
     /// A rekey that waits for its response.
     pub(super) rekey: Option<(u8, NamedKey)>,
-    /// Since when the peer is being asked whether it is there.
-    pub(super) asked: Option<Instant>,
+    /// Whether the peer is there is being asked.
+    pub(super) probing: Option<Probing>,
+    /// Since when the peer may be asked again.
+    pub(super) probe_from: Instant,
 }
 
 /// A tunnel that is being built.
@@ -419,18 +422,18 @@ impl Node {
         }
     }
 
-    /// The relayed tunnel whose packets with this SPI the RS does not take from where they come.
+    /// *Source Unknown*: a tunnel whose packets with this SPI the RS does not take from where they come, or which the peer
+    /// does not have. Nothing of it is authentic.
     pub(super) fn source_unknown(&mut self, cx: &mut Cx<'_>, from: SocketAddr, spi: Spi) {
         let found = self.peers.iter().find_map(|(peer, entry)| {
             let built = entry.built.as_ref()?;
-            let fits = built.spi_out.identifier() == spi.identifier()
-                && built.connection.relay.is_some()
-                && built.tunnel.next_hop() == from;
-            fits.then(|| (peer.clone(), built.negotiation, built.k_tun, built.tunnel.settings().spi_in, built.trace))
+            let fits = built.spi_out.identifier() == spi.identifier() && built.tunnel.next_hop() == from;
+            fits.then(|| (peer.clone(), built))
         });
-        let Some((peer, negotiation, Some(key), spi_in, trace)) = found else {
-            return cx.count("node.source_unknown_ignored");
-        };
+        let Some((peer, built)) = found else { return cx.count("node.source_unknown_ignored") };
+        let leg = built.k_tun.filter(|_| built.connection.relay.is_some());
+        let (negotiation, spi_in, trace) = (built.negotiation, built.tunnel.settings().spi_in, built.trace);
+        let Some(key) = leg else { return self.doubt_peer(cx, &peer) };
         let message = ntmobile_wire::message::HolePunching { negotiation, spi_in };
         self.prove_leg(cx, &peer, Request::to(key, Path::Datagram(from), message, trace));
     }

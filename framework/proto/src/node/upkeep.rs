@@ -13,7 +13,7 @@ use ntmobile_wire::datagram::NAT_KEEPALIVE;
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::Spi;
 use ntmobile_wire::key::NamedKey;
-use ntmobile_wire::message::{HolePunching, Message, RekeyRequest, RekeyResponse, TunnelEnd};
+use ntmobile_wire::message::{HolePunching, Message, NtmAck, RekeyRequest, RekeyResponse, TunnelEnd};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use std::net::Ipv4Addr;
@@ -32,12 +32,12 @@ impl Node {
     /// Sets a standing tunnel's timers.
     pub(super) fn watch(&mut self, cx: &mut Cx<'_>, peer: &Peer, end: TunnelEnd, idle: Duration) {
         self.deadlines.set(Due::Idle(peer.clone()), cx.now + idle);
-        self.watch_liveness(cx.now, peer);
         let is_translated = self.registered.as_ref().is_some_and(|registered| registered.is_translated());
         let built = self.peers.get(peer).and_then(|entry| entry.built.as_ref());
         if is_translated || built.is_some_and(|built| built.connection.relay.is_some()) {
             self.deadlines.set(Due::NatKeepalive(peer.clone()), cx.now + self.config.nat_keepalive);
         }
+        self.deadlines.set(Due::Liveness(peer.clone()), cx.now + self.config.liveness.silence);
         if end == TunnelEnd::Mn {
             self.deadlines.set(Due::Rekey(peer.clone()), cx.now + self.config.rekey_after.min(REKEY_CHECK));
         }
@@ -167,6 +167,8 @@ impl Node {
             Message::Close(_) => self.close_tunnel(cx, &peer, "closed"),
             Message::RekeyRequest(request) => self.rekey_requested(cx, &peer, &request),
             Message::RekeyResponse(response) => self.rekey_answered(cx, &peer, response.generation),
+            Message::TunnelProbe(_) => self.send_control(cx, &peer, NtmAck::default().into()),
+            Message::NtmAck(_) => self.peer_is_there(cx, &peer),
             _ => cx.count("node.control_unexpected"),
         }
     }

@@ -7,13 +7,16 @@ use super::tunnel::{Inbound, InboundRefusal, OutboundRefusal, Tunnel, TunnelSett
 use crate::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ntmobile_wire::datagram::{Datagram, classify};
+use ntmobile_wire::datagram::{Datagram, classify, encode_source_unknown};
 use ntmobile_wire::esp::UnknownSuite;
-use ntmobile_wire::identifier::{ApplicationId, Spi};
+use ntmobile_wire::identifier::{ApplicationId, Session, Spi, Transaction};
 use ntmobile_wire::key::Secret;
+use ntmobile_wire::message::SourceUnknown;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a tunnel was not installed.
@@ -26,6 +29,9 @@ pub enum InstallError {
     #[error(transparent)]
     Suite(#[from] UnknownSuite),
 }
+
+/// *Source Unknown* is sent at most this often.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One state of the table.
 #[derive(Clone, Debug, Default)]
@@ -57,18 +63,34 @@ impl Snapshot {
 }
 
 /// The tunnels of one endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TunnelTable {
+    /// What the endpoint's process calls itself where it answers for a tunnel that it does not have.
+    session: Session,
+    /// When *Source Unknown* may be sent next, in nanoseconds.
+    answer_from: AtomicU64,
     snapshot: ArcSwap<Snapshot>,
     /// Held by whoever makes the next snapshot.
     writing: Mutex<()>,
     log: Mutex<MaybeLog>,
 }
 
+impl Default for TunnelTable {
+    fn default() -> Self {
+        Self::of(Session(0))
+    }
+}
+
 impl TunnelTable {
     /// A table without tunnels.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The table of a process of this session.
+    pub fn of(session: Session) -> Self {
+        let answer_from = AtomicU64::new(0);
+        Self { session, answer_from, snapshot: ArcSwap::default(), writing: Mutex::default(), log: Mutex::default() }
     }
 
     /// Tells the keys of every tunnel that is installed from now on.
@@ -182,6 +204,22 @@ impl TunnelTable {
         let snapshot = self.snapshot.load();
         let tunnel = snapshot.by_identifier.get(&spi.identifier()).ok_or(InboundRefusal::UnknownSpi(spi))?;
         tunnel.inbound(now, from, spi, datagram)
+    }
+
+    /// What to answer to an ESP packet of so many octets whose SPI no tunnel has: its sender may be left over from a process
+    /// before this one, and would go on for ever. Nothing where that is said too often, or in more octets than came.
+    pub fn source_unknown(&self, now: Instant, spi: Spi, octets: usize) -> Option<Bytes> {
+        if self.is_in_use(spi) {
+            // Of a generation that has ended: an answer would only make its sender ask in the one that has not.
+            return None;
+        }
+        let answer = encode_source_unknown(Transaction(0), self.session, &SourceUnknown { spi });
+        if answer.len() > octets {
+            return None;
+        }
+        let next = (now + ANSWER_INTERVAL).0;
+        let is_time = |from: u64| (from <= now.0).then_some(next);
+        self.answer_from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_time).is_ok().then_some(answer)
     }
 
     /// Makes the next snapshot from the present one.

@@ -183,6 +183,8 @@ pub struct Tunnel {
     roamed: Mutex<Option<SocketAddr>>,
     last_used: AtomicU64,
     last_received: AtomicU64,
+    /// When the first application's packet left that nothing authentic has followed; 0 where there is none.
+    unanswered: AtomicU64,
     packets_in: AtomicU64,
     bytes_in: AtomicU64,
     packets_out: AtomicU64,
@@ -213,6 +215,7 @@ impl Tunnel {
             roamed: Mutex::new(None),
             last_used: AtomicU64::new(now.0),
             last_received: AtomicU64::new(now.0),
+            unanswered: AtomicU64::new(0),
             packets_in: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             packets_out: AtomicU64::new(0),
@@ -243,6 +246,11 @@ impl Tunnel {
     /// When anything authentic last came.
     pub fn last_received(&self) -> Instant {
         Instant(self.last_received.load(Ordering::Relaxed))
+    }
+
+    /// Since when applications' packets go out and nothing authentic comes back.
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        Some(self.unanswered.load(Ordering::Relaxed)).filter(|since| *since != 0).map(Instant)
     }
 
     /// What has passed.
@@ -313,6 +321,9 @@ impl Tunnel {
         }
         let sealed = self.seal(header, packet)?;
         self.last_used.fetch_max(now.0, Ordering::Relaxed);
+        if self.unanswered.load(Ordering::Relaxed) == 0 {
+            self.unanswered.store(now.0.max(1), Ordering::Relaxed);
+        }
         self.packets_out.fetch_add(1, Ordering::Relaxed);
         self.bytes_out.fetch_add(header.length as u64, Ordering::Relaxed);
         Ok(sealed)
@@ -376,6 +387,7 @@ impl Tunnel {
         sequence: u32,
     ) -> Vec<PacketNotice> {
         self.last_received.fetch_max(now.0, Ordering::Relaxed);
+        self.unanswered.store(0, Ordering::Relaxed);
         let highest = generation.highest.fetch_max(sequence, Ordering::Relaxed);
         let is_newest_generation = state.generations.first().is_some_and(|newest| newest.spi == generation.spi);
         let mut notices = Vec::new();

@@ -72,7 +72,8 @@ pub struct TunnelResponse {
 
 positional!(TunnelResponse { negotiation, wrapped_key });
 
-/// *Source Unknown*: RS → node, unsealed: a known SPI came from an address that has not proved itself.
+/// *Source Unknown*: RS → node, unsealed: a known SPI came from an address that has not proved itself. Node → node, unsealed:
+/// a packet came whose SPI no tunnel has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceUnknown {
     /// The SPI that came.
@@ -124,3 +125,9 @@ positional!(RekeyResponse { generation });
 pub struct Close;
 
 positional!(Close {});
+
+/// *Tunnel Probe*: end → end inside the tunnel: is anybody there? Answered by *NTM ACK* inside the tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelProbe;
+
+positional!(TunnelProbe {});

@@ -360,6 +360,7 @@ fn of_tunnels() -> BoxedStrategy<Message> {
         structure!(RekeyRequest { generation: any::<u8>(), wrapped_key: bytes() }).prop_map(Message::from),
         structure!(RekeyResponse { generation: any::<u8>() }).prop_map(Message::from),
         Just(Message::from(Close)),
+        Just(Message::from(TunnelProbe)),
     ]
     .boxed()
 }

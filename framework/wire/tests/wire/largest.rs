@@ -162,6 +162,7 @@ fn others() -> Vec<Message> {
         RekeyRequest { generation: 1, wrapped_key }.into(),
         RekeyResponse { generation: 1 }.into(),
         Close.into(),
+        TunnelProbe.into(),
     ]
 }
 

@@ -247,5 +247,6 @@ pub(crate) fn messages() -> Vec<Message> {
         RekeyRequest { generation: 1, wrapped_key: vec![3; 40] }.into(),
         RekeyResponse { generation: 1 }.into(),
         Close.into(),
+        TunnelProbe.into(),
     ]
 }

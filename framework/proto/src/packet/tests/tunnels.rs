@@ -5,6 +5,7 @@ use super::super::{InstallError, OutboundRefusal};
 use super::*;
 use crate::machine::PacketNotice;
 use ntmobile_wire::esp::EspError;
+use std::time::Duration;
 
 fn tunnel(end: &End) -> Spi {
     end.tunnel.settings().spi_in
@@ -181,4 +182,35 @@ fn counters_count_what_applications_sent() {
     assert_eq!((sent.packets_out, sent.bytes_out, sent.packets_in), (3, 300, 0));
     assert_eq!((received.packets_in, received.bytes_in, received.packets_out), (3, 300, 0));
     assert_eq!((mn.tunnel.last_used(), cn.tunnel.last_used()), (at(1), at(1)));
+}
+
+#[test]
+fn a_tunnel_knows_since_when_nothing_has_come_back() {
+    let (mn, cn) = ends();
+    assert_eq!(mn.tunnel.unanswered_since(), None);
+    let packet = plain_v6(1, 2, b"ping");
+    for second in [3, 4] {
+        mn.table.outbound(at(second), &packet).expect("the tunnel takes it");
+        assert_eq!(mn.tunnel.unanswered_since(), Some(at(3)));
+    }
+    let (_, control) = cn.tunnel.control(b"message").expect("it fits");
+    assert!(mn.receive(cn_outer(), &control).is_ok());
+    assert_eq!(mn.tunnel.unanswered_since(), None, "anything authentic is an answer");
+    mn.tunnel.control(b"message").expect("it fits");
+    assert_eq!(mn.tunnel.unanswered_since(), None, "signalling looks after its own");
+}
+
+#[test]
+fn a_packet_for_no_tunnel_is_answered_five_times_a_second_and_never_with_more_than_came() {
+    let (_, cn) = ends();
+    let unknown = Spi(0x0770_0000);
+    assert_eq!(cn.table.source_unknown(at(1), unknown, 40), None, "longer than what came");
+    let answer = cn.table.source_unknown(at(1), unknown, 60).expect("the first");
+    assert!(answer.len() <= 60);
+    let (_, message) = ntmobile_wire::datagram::decode_source_unknown(&answer).expect("Source Unknown");
+    assert_eq!(message.spi, unknown);
+    assert_eq!(cn.table.source_unknown(at(1) + Duration::from_millis(199), unknown, 60), None);
+    assert!(cn.table.source_unknown(at(1) + Duration::from_millis(200), unknown, 60).is_some());
+    let own = cn.tunnel.settings().spi_in.at_generation(7);
+    assert_eq!(cn.table.source_unknown(at(9), own, 60), None, "a generation that has ended");
 }
