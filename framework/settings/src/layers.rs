@@ -4,6 +4,7 @@
 //! still names a line or an option.
 
 use crate::decode::{Fault, Layered, join, place_of};
+use crate::elements;
 use crate::problem::{Problem, SettingsError};
 use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use serde::de::DeserializeOwned;
@@ -30,13 +31,13 @@ impl Layers {
         for (name, value) in variables {
             let Some(key) = name.strip_prefix("NTM_").filter(|key| key.contains("__")) else { continue };
             let key = key.to_lowercase().replace("__", ".").replace('_', "-");
-            self.layers.push(Layer::assignment(&name, &key, &value)?);
+            self.lay_over(&name, &key, &value)?;
         }
         Ok(self)
     }
 
     /// One value from `key=value`, as `--set` takes it: `world.seed=8`, `node.alice.network=lte`,
-    /// `domain.u1.example.relays=2`. The value is TOML, or else text.
+    /// `domain.u1.example.relays=2`, `event.0.at=30s`. The value is TOML, or else text.
     pub fn set(mut self, assignment: &str) -> Result<Self, SettingsError> {
         let Some((key, value)) = assignment.split_once('=') else {
             return Err(Problem::new(format!("{assignment:?} is not of the form key=value"))
@@ -44,8 +45,17 @@ impl Layers {
                 .into());
         };
         let key = self.quote(key.trim());
-        self.layers.push(Layer::assignment(&format!("--set {assignment}"), &key, value.trim())?);
+        self.lay_over(&format!("--set {assignment}"), &key, value.trim())?;
         Ok(self)
+    }
+
+    /// Lays a single value over everything so far; numbers in its key are elements of lists.
+    fn lay_over(&mut self, name: &str, key: &str, value: &str) -> Result<(), SettingsError> {
+        let layer = Layer::assignment(name, key, value)?;
+        let below = self.clone().merge()?;
+        let values = elements::resolve(&below.0, layer.values).map_err(|problem| problem.at(Some(name.to_owned())))?;
+        self.layers.push(Layer { values });
+        Ok(())
     }
 
     /// A domain's name has dots in it: quotes a name in a table for whoever did not.

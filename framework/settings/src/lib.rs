@@ -2,6 +2,7 @@
 //! into types; and when something is wrong, what, where, and what was probably meant.
 
 mod decode;
+mod elements;
 pub mod layers;
 pub mod problem;
 pub mod units;

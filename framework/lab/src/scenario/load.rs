@@ -21,7 +21,7 @@ impl Layers {
     }
 
     /// One value from `key=value`, as `--set` takes it: `world.seed=8`, `node.alice.network=lte`,
-    /// `domain.u1.example.relays=2`. The value is TOML, or else text.
+    /// `domain.u1.example.relays=2`, `event.0.at=30s`. The value is TOML, or else text.
     pub fn set(self, assignment: &str) -> Result<Self, ScenarioError> {
         self.0.set(assignment).map(Self)
     }

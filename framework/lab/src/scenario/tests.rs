@@ -5,6 +5,7 @@ use super::event::TrafficKind;
 use super::load::Layers;
 use super::network::{Dependence, Nat};
 use super::plugin::Kind;
+use super::problem::ScenarioError;
 use super::units::{ms, secs};
 use super::*;
 
@@ -192,6 +193,47 @@ fn an_error_in_an_override_names_the_override() {
     );
     let error = Layers::new("s", SMALL).and_then(|layers| layers.set("world.seed")).expect_err("no value");
     assert!(error.to_string().contains("not of the form key=value"), "{error}");
+}
+
+/// SMALL with two events, of which overrides change one.
+fn with_events(overrides: &[&str]) -> Result<Scenario, ScenarioError> {
+    let events = "[[event]]\nat = \"5 s\"\nlink-down = { network = \"home\" }\n[[event]]\nat = \"6 s\"\nlink-up = { network = \"home\" }\n";
+    let layers = Layers::new("s", &format!("{SMALL}{events}"))?;
+    overrides.iter().try_fold(layers, |layers, assignment| layers.set(assignment))?.read()
+}
+
+#[test]
+fn an_override_reaches_an_element_of_a_list_and_leaves_the_others_alone() {
+    let before = with_events(&[]).expect("a sound scenario");
+    let after = with_events(&["event.1.at=9s", "event.0.at = \"7 s\""]).expect("sound overrides");
+    assert_eq!((after.event[0].at, after.event[1].at), (secs(7), secs(9)));
+    assert_eq!(after.event[0].action, before.event[0].action);
+    let replaced = with_events(&["event.1 = { at = \"8 s\", fail = { server = \"as\" } }"]);
+    assert!(replaced.is_err(), "an event has one action, and the one of the file is still there");
+    assert_eq!(with_events(&["event=[]"]).expect("a sound scenario").event, []);
+}
+
+#[test]
+fn an_override_that_reaches_no_element_says_which_there_are() {
+    let refusal = |assignment: &str| with_events(&[assignment]).expect_err("wrong").to_string();
+    assert_eq!(
+        refusal("event.2.at=9s"),
+        "there is no event.2: the list goes from event.0 to event.1 (--set event.2.at=9s)"
+    );
+    assert_eq!(
+        refusal("event.at=9s"),
+        "event is a list of 2; say which element is meant, as in event.0.at (--set event.at=9s)"
+    );
+    assert_eq!(refusal("traffic.0.start=9s").lines().count(), 1);
+    let misspelt = refusal("event.1.att=9s");
+    assert!(
+        misspelt.starts_with("unknown key \"att\" in event[1] (--set event.1.att=9s). Did you mean \"at\"?"),
+        "{misspelt}"
+    );
+    let unknown = refusal("event.0.link-down.network=hom");
+    assert!(unknown.contains("(--set event.0.link-down.network=hom). Did you mean \"home\"?"), "{unknown}");
+    let elsewhere = with_events(&["event.0.at=7s", "event.1.link-up.network=hom"]).expect_err("wrong").to_string();
+    assert!(elsewhere.contains("--set event.1.link-up.network=hom"), "{elsewhere}");
 }
 
 #[test]
