@@ -6,7 +6,7 @@ use crate::command;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use clap::{Args, Parser, Subcommand};
-use ntmobile_telemetry::upload::{Collector, UploadError};
+use ntmobile_telemetry::upload::{Collector, Encoding, UploadError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -65,7 +65,8 @@ pub struct ScenarioArguments {
     /// A built-in scenario's name (`ntm scenarios`) or a TOML file.
     pub scenario: String,
 
-    /// Change a value, as in `world.duration=30s` or `node.alice.network=campus`. May be repeated. So do environment
+    /// Change a value, as in `world.duration=30s`, `node.alice.network=campus` or, in a list by its number,
+    /// `event.0.at=30s`. May be repeated. So do environment
     /// variables such as NTM_WORLD__DURATION=30s; the command line has the last word.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -89,6 +90,10 @@ pub struct RunArguments {
     /// this is not given.
     #[arg(long, value_name = "URL", value_parser = collector)]
     pub(crate) otlp: Option<Collector>,
+
+    /// How the trace is written for the collector: `protobuf`, which every one takes, or `json`.
+    #[arg(long, value_name = "ENCODING", default_value_t, requires = "otlp")]
+    pub(crate) otlp_encoding: Encoding,
 
     /// Show nothing but errors.
     #[arg(long, short)]
@@ -190,5 +195,17 @@ mod tests {
         let error = parse("localhost:4318").expect_err("no address");
         assert!(error.to_string().contains("must start with http://"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_collector_gets_protobuf_unless_it_is_told_otherwise() {
+        let encoding = |line: &str| match Cli::parse_from(line.split(' ')).command {
+            Some(Command::Run(run)) => run.otlp_encoding,
+            other => panic!("not a run: {other:?}"),
+        };
+        assert_eq!(encoding("ntm run quickstart --otlp http://localhost:4318"), Encoding::Protobuf);
+        assert_eq!(encoding("ntm run quickstart --otlp http://localhost:4318 --otlp-encoding json"), Encoding::Json);
+        let wrong = "ntm run quickstart --otlp http://localhost:4318 --otlp-encoding xml";
+        assert!(Cli::try_parse_from(wrong.split(' ')).is_err());
     }
 }

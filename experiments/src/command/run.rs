@@ -34,6 +34,7 @@ pub fn run(arguments: &RunArguments, terminal: &Terminal) -> Result<(), Failure>
         results::outcome(&found, &record, terminal, &mut stdout().lock())?;
     }
     if let Some(collector) = &arguments.otlp {
+        let collector = collector.clone().with_encoding(arguments.otlp_encoding);
         let sent = collector.upload(&record.directory.trace_path());
         let sent = sent.map_err(|source| Failure::Upload { directory: options.directory.clone(), source })?;
         if shows {

@@ -100,6 +100,7 @@ impl Write for ExportQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upload::Encoding;
     use std::io::{BufRead, BufReader, Read};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
@@ -133,7 +134,8 @@ mod tests {
                 })
                 .collect()
         });
-        (Collector::new(&url, Duration::from_secs(10)).expect("an address"), taken)
+        let collector = Collector::new(&url, Duration::from_secs(10)).expect("an address");
+        (collector.with_encoding(Encoding::Json), taken)
     }
 
     #[test]

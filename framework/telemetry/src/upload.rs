@@ -1,10 +1,13 @@
 //! OTLP over HTTP: sends a recorded file to a collector, after the run and on a thread of its own.
 //!
-//! Every line of the file is a request as it stands, so it is posted as JSON to the collector's `/v1/traces` or
-//! `/v1/metrics`. The connection is made straight to the collector and is not encrypted (`http://`): send through a
+//! Every line of the file is a request, which is posted to the collector's `/v1/traces` or `/v1/metrics`: as protobuf, which
+//! every collector takes, or as JSON, as it stands ([`Encoding`]). The connection is made straight to the collector and is not encrypted (`http://`): send through a
 //! collector on the same machine what must not be read on the way.
 
-use serde::Deserialize;
+mod body;
+
+pub use body::Encoding;
+use body::{Request, Signal};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -25,6 +28,7 @@ const ANSWER_LIMIT: u64 = 64 * 1024;
 pub struct Collector {
     url: String,
     timeout: Duration,
+    encoding: Encoding,
 }
 
 /// What a collector has taken.
@@ -108,9 +112,15 @@ impl Collector {
     pub fn new(url: &str, timeout: Duration) -> Result<Self, UploadError> {
         let url = url.trim_end_matches('/').to_owned();
         match url.strip_prefix("http://") {
-            Some(host) if !host.is_empty() => Ok(Self { url, timeout }),
+            Some(host) if !host.is_empty() => Ok(Self { url, timeout, encoding: Encoding::default() }),
             _ => Err(UploadError::Address { url }),
         }
+    }
+
+    /// Sends requests in this encoding.
+    pub fn with_encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
     }
 
     /// Sends a recorded file and waits until it is sent.
@@ -120,17 +130,24 @@ impl Collector {
         let deadline = Instant::now() + self.timeout;
         let agent = agent();
         let mut uploaded = Uploaded::default();
-        for (line, body) in (1..).zip(file.lines()) {
-            let body = body.map_err(file_error)?;
-            if body.trim().is_empty() {
+        for (line, text) in (1..).zip(file.lines()) {
+            let text = text.map_err(file_error)?;
+            if text.trim().is_empty() {
                 continue;
             }
-            let signal = signal_of(&body).ok_or(UploadError::NotARequest { line })?;
-            Post { agent: &agent, url: format!("{}/v1/{signal}", self.url), line, body: &body, deadline }.send()?;
-            let sent = if signal == "traces" { &mut uploaded.traces } else { &mut uploaded.metrics };
-            *sent += 1;
+            let request = Request::new(&text, self.encoding).ok_or(UploadError::NotARequest { line })?;
+            self.post(&agent, line, &request, deadline)?;
+            match request.signal {
+                Signal::Traces => uploaded.traces += 1,
+                Signal::Metrics => uploaded.metrics += 1,
+            }
         }
         Ok(uploaded)
+    }
+
+    fn post(&self, agent: &ureq::Agent, line: u64, request: &Request, deadline: Instant) -> Result<(), UploadError> {
+        let url = format!("{}{}", self.url, request.signal.path());
+        Post { agent, url, line, request, deadline }.send()
     }
 
     /// Sends a recorded file on a thread of its own; join it to learn what came of it.
@@ -152,12 +169,12 @@ impl Courier {
     }
 
     /// Sends a line; the collector's time counts for each anew.
-    pub(crate) fn send(&mut self, body: &str) -> Result<(), UploadError> {
+    pub(crate) fn send(&mut self, line: &str) -> Result<(), UploadError> {
         self.sent += 1;
-        let signal = signal_of(body).ok_or(UploadError::NotARequest { line: self.sent })?;
-        let url = format!("{}/v1/{signal}", self.collector.url);
+        let request = Request::new(line, self.collector.encoding);
+        let request = request.ok_or(UploadError::NotARequest { line: self.sent })?;
         let deadline = Instant::now() + self.collector.timeout;
-        Post { agent: &self.agent, url, line: self.sent, body, deadline }.send()
+        self.collector.post(&self.agent, self.sent, &request, deadline)
     }
 }
 
@@ -167,23 +184,12 @@ fn agent() -> ureq::Agent {
     )
 }
 
-/// Which of a collector's paths takes this line.
-fn signal_of(body: &str) -> Option<&'static str> {
-    if body.starts_with(r#"{"resourceSpans""#) {
-        Some("traces")
-    } else if body.starts_with(r#"{"resourceMetrics""#) {
-        Some("metrics")
-    } else {
-        None
-    }
-}
-
 /// One request on its way.
 struct Post<'a> {
     agent: &'a ureq::Agent,
     url: String,
     line: u64,
-    body: &'a str,
+    request: &'a Request,
     deadline: Instant,
 }
 
@@ -198,12 +204,13 @@ impl Post<'_> {
                 self.pause(&answer, attempt)?;
                 continue;
             }
-            let text = answer.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string().unwrap_or_default();
+            let encoding = body::encoding_of(answer.headers());
+            let said = answer.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec().unwrap_or_default();
             if !(200..300).contains(&status) {
-                let message = text.chars().take(200).collect();
+                let message = body::refusal(&said, encoding).chars().take(200).collect();
                 return Err(UploadError::Refused { url: self.url.clone(), line: self.line, status, message });
             }
-            return self.check_whole(&text);
+            return self.check_whole(&said, encoding);
         }
         Ok(())
     }
@@ -214,7 +221,8 @@ impl Post<'_> {
             return Err(self.timed_out());
         }
         let request = self.agent.post(&self.url).config().timeout_global(Some(left)).build();
-        request.header("content-type", "application/json").send(self.body).map_err(|error| match error {
+        let request = request.header("content-type", self.request.encoding.content_type());
+        request.send(&self.request.bytes[..]).map_err(|error| match error {
             ureq::Error::Timeout(_) => self.timed_out(),
             other => UploadError::Unreachable { url: self.url.clone(), line: self.line, reason: other.to_string() },
         })
@@ -235,62 +243,13 @@ impl Post<'_> {
         UploadError::TimedOut { url: self.url.clone(), line: self.line }
     }
 
-    /// A collector may take a request and still drop some of it; an answer that is not JSON says nothing of that.
-    fn check_whole(&self, answer: &str) -> Result<(), UploadError> {
-        let partial = serde_json::from_str::<Answer>(answer).ok().and_then(|answer| answer.partial_success);
-        match partial {
-            Some(partial) if partial.rejected() > 0 => Err(UploadError::PartlyTaken {
-                url: self.url.clone(),
-                line: self.line,
-                rejected: partial.rejected(),
-                message: partial.error_message,
-            }),
+    /// A collector may take a request and still drop some of it; an answer that cannot be read says nothing of that.
+    fn check_whole(&self, answer: &[u8], encoding: Option<Encoding>) -> Result<(), UploadError> {
+        match body::dropped(answer, encoding, self.request.signal) {
+            Some((rejected, message)) if rejected > 0 => {
+                Err(UploadError::PartlyTaken { url: self.url.clone(), line: self.line, rejected, message })
+            }
             _ => Ok(()),
-        }
-    }
-}
-
-/// The answer to either kind of request.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct PartialSuccess {
-    rejected_spans: Number,
-    rejected_data_points: Number,
-    error_message: String,
-}
-
-impl PartialSuccess {
-    fn rejected(&self) -> u64 {
-        self.rejected_spans.value().saturating_add(self.rejected_data_points.value())
-    }
-}
-
-/// A 64-bit integer, which OTLP/JSON writes as a string and some collectors as a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Plain(u64),
-    Text(String),
-}
-
-impl Default for Number {
-    fn default() -> Self {
-        Self::Plain(0)
-    }
-}
-
-impl Number {
-    fn value(&self) -> u64 {
-        match self {
-            Self::Plain(number) => *number,
-            Self::Text(text) => text.parse().unwrap_or_default(),
         }
     }
 }

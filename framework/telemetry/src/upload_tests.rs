@@ -7,6 +7,7 @@ use ntmobile_proto::trace::{Span, SpanKind};
 use ntmobile_wire::trace_context::TraceContext;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One request as it came in.
 struct Received {
     head: String,
-    body: String,
+    body: Vec<u8>,
 }
 
 fn receive(stream: &mut BufReader<TcpStream>) -> Option<Received> {
@@ -29,7 +30,7 @@ fn receive(stream: &mut BufReader<TcpStream>) -> Option<Received> {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.trim().parse().ok()?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
-    Some(Received { head, body: String::from_utf8(body).ok()? })
+    Some(Received { head, body })
 }
 
 /// Serves the given answers, one per request, and returns the requests.
@@ -72,10 +73,66 @@ fn recording() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_recording_is_sent_line_by_line_as_otlp_over_http() {
+fn a_recording_is_sent_line_by_line_as_protobuf() {
+    let (_directory, path) = recording();
+    // What collectors answer: an empty message, in the encoding of the request.
+    const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+    let (url, served) = collector(vec![TAKEN, TAKEN]);
+    let uploaded = Collector::new(&url, PATIENCE).expect("an address").upload(&path).expect("taken");
+    assert_eq!(uploaded, Uploaded { traces: 1, metrics: 1 });
+    let received = served.join().expect("no panic");
+    for (request, path) in received.iter().zip(["traces", "metrics"]) {
+        assert!(request.head.starts_with(&format!("post /v1/{path} http/1.1\r\n")), "{}", request.head);
+        assert!(request.head.contains("\r\ncontent-type: application/x-protobuf\r\n"), "{}", request.head);
+    }
+    let traces = ExportTraceServiceRequest::decode(&received[0].body[..]).expect("spans");
+    let metrics = ExportMetricsServiceRequest::decode(&received[1].body[..]).expect("metrics");
+    let lines = std::fs::read_to_string(&path).expect("the file");
+    let mut lines = lines.lines();
+    let mut line = || lines.next().expect("a line for each request");
+    assert_eq!(traces, serde_json::from_str(line()).expect("spans"), "the same as in the file");
+    assert_eq!(metrics, serde_json::from_str(line()).expect("metrics"), "the same as in the file");
+    let span = &traces.resource_spans[0].scope_spans[0].spans[0];
+    assert_eq!((&span.trace_id[..], span.start_time_unix_nano), (&[7; 16][..], 1_700_000_000_000_000_005));
+    assert_eq!(metrics.resource_metrics[0].scope_metrics[0].metrics[0].name, "login.done");
+}
+
+/// Answers in protobuf: what a collector dropped, and why it refused.
+#[test]
+fn answers_in_protobuf_are_understood() {
+    let (_directory, path) = recording();
+    // ExportTraceServiceResponse { partial_success { rejected_spans: 3, error_message: "old" } }
+    let partly = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\n\x0a\x07\x08\x03\x12\x03old";
+    let (url, served) = collector(vec![partly]);
+    let error = Collector::new(&url, PATIENCE).expect("an address").upload(&path).expect_err("not all");
+    match error {
+        UploadError::PartlyTaken { rejected, message, .. } => assert_eq!((rejected, message.as_str()), (3, "old")),
+        other => panic!("partly taken, not {other}"),
+    }
+    served.join().expect("no panic");
+    // google.rpc.Status { code: 3, message: "bad" }
+    let refused =
+        "HTTP/1.1 400 Bad\r\ncontent-type: application/x-protobuf\r\ncontent-length: 7\r\n\r\n\x08\x03\x12\x03bad";
+    let (url, served) = collector(vec![refused]);
+    let error = Collector::new(&url, PATIENCE).expect("an address").upload(&path).expect_err("refused");
+    assert!(matches!(&error, UploadError::Refused { status: 400, message, .. } if message == "bad"), "{error}");
+    served.join().expect("no panic");
+}
+
+#[test]
+fn an_encoding_is_known_by_its_name() {
+    for encoding in [Encoding::Protobuf, Encoding::Json] {
+        assert_eq!(encoding.to_string().parse(), Ok(encoding));
+    }
+    assert!("xml".parse::<Encoding>().is_err());
+}
+
+#[test]
+fn a_recording_is_sent_as_it_stands_where_json_is_asked_for() {
     let (_directory, path) = recording();
     let (url, served) = collector(vec![OK, OK]);
-    let upload = Collector::new(&(url + "/"), PATIENCE).expect("an address").upload_in_background(path);
+    let collector = Collector::new(&(url + "/"), PATIENCE).expect("an address").with_encoding(Encoding::Json);
+    let upload = collector.upload_in_background(path);
     assert_eq!(upload.join().expect("no panic").expect("taken"), Uploaded { traces: 1, metrics: 1 });
 
     let received = served.join().expect("no panic");
@@ -83,11 +140,11 @@ fn a_recording_is_sent_line_by_line_as_otlp_over_http() {
     assert!(received[1].head.starts_with("post /v1/metrics http/1.1\r\n"), "{}", received[1].head);
     for request in &received {
         assert!(request.head.contains("\r\ncontent-type: application/json\r\n"), "{}", request.head);
-        assert!(!request.body.contains('\n'), "one request, one line");
+        assert!(!request.body.contains(&b'\n'), "one request, one line");
     }
-    let traces: ExportTraceServiceRequest = serde_json::from_str(&received[0].body).expect("spans");
+    let traces: ExportTraceServiceRequest = serde_json::from_slice(&received[0].body).expect("spans");
     assert_eq!(traces.resource_spans[0].scope_spans[0].spans[0].start_time_unix_nano, 1_700_000_000_000_000_005);
-    let metrics: ExportMetricsServiceRequest = serde_json::from_str(&received[1].body).expect("metrics");
+    let metrics: ExportMetricsServiceRequest = serde_json::from_slice(&received[1].body).expect("metrics");
     assert_eq!(metrics.resource_metrics[0].scope_metrics[0].metrics[0].name, "login.done");
 }
 
