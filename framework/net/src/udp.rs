@@ -6,15 +6,20 @@
 //! **Receiving.** One call takes up to 32 super-packets of up to 64 datagrams, which are given out one at a time. Each gets
 //! memory of its own, so that a small datagram that is kept holds no large buffer.
 //!
-//! **Sending** never waits: what the operating system's queue has no room for is lost, as on the way, and counted. A port of
+//! **Sending** never waits: what the operating system's queue has no room for is lost, as on the way, and counted. The first
+//! datagram of a task's turn leaves at once, so that whoever sends it hears if it cannot; the others of the same turn leave
+//! together when it ends, those to one destination in one call (GSO). A port of
 //! a server answers from the address that it was asked on ([`NetOptions::answer_from_asked`]); a node's does not, since it
 //! moves between networks and the operating system knows where the way leads now.
 //!
 //! **Length.** A datagram longer than the path takes is cut into IP fragments here, at the source, as soon as the path has
-//! said so (RFC 1191, RFC 8201); never by a router.
+//! said so (RFC 1191, RFC 8201); never by a router. "Too long" is all that is believed of what routers and hosts on the way
+//! say: anybody can say "unreachable" in their name, and whoever waits for an answer has a time limit anyway.
 
 mod asked;
 mod message;
+mod outbox;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -22,19 +27,19 @@ pub use message::Outgoing;
 
 use crate::net::NetOptions;
 use crate::socket::{self, BindFailure};
-use asked::Asked;
 use bytes::Bytes;
 use ntmobile_ports::net::{NetError, Received, UdpPort};
+use outbox::Outbox;
 use quinn_udp::{RecvMeta, UdpSocketState};
 use socket2::{Protocol, Type};
+use sockets::Sockets;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -52,12 +57,12 @@ thread_local! {
 /// An open UDP port; dropping it closes it.
 pub struct OsUdpPort {
     port: u16,
-    sockets: Vec<PortSocket>,
+    sockets: Arc<Sockets>,
+    outbox: Arc<Outbox>,
     received: Mutex<Waiting>,
-    asked: Option<Mutex<Asked>>,
-    lost: AtomicU64,
 }
 
+/// The socket of one of its addresses, or of all of a family.
 struct PortSocket {
     address: IpAddr,
     io: UdpSocket,
@@ -76,83 +81,26 @@ impl OsUdpPort {
     /// Opens `port`, or any free one when it is 0.
     pub(crate) fn bind(options: &NetOptions, port: u16) -> Result<Self, NetError> {
         let (sockets, port) = socket::bind_all(options, port, |address| PortSocket::bind(options, address))?;
-        let asked = options.answer_from_asked.then(Mutex::default);
-        Ok(Self { port, sockets, received: Mutex::default(), asked, lost: AtomicU64::new(0) })
+        let sockets = Arc::new(Sockets::new(sockets, options.answer_from_asked));
+        Ok(Self { port, outbox: Outbox::open(Arc::clone(&sockets)), sockets, received: Mutex::default() })
     }
 
-    /// Sends one datagram or a super-packet of several. What the queue has no room for is lost and counted. Where the path
-    /// takes no datagrams of that length in one piece, each goes on its own, in fragments.
+    /// Sends one datagram or a super-packet of several, at once. What the queue has no room for is lost and counted. Where the
+    /// path takes no datagrams of that length in one piece, each goes on its own, in fragments.
     pub fn send_outgoing(&self, outgoing: &Outgoing<'_>) -> Result<(), NetError> {
-        let to = SocketAddr::new(outgoing.to.ip().to_canonical(), outgoing.to.port());
-        let socket = self.socket_for(to.ip(), outgoing.from).ok_or(NetError::Unreachable(to))?;
-        let whole = Outgoing { to, ..*outgoing };
-        match (message::send(socket.io.as_fd(), &whole), outgoing.segment) {
-            (Ok(()), _) => Ok(()),
-            (Err(error), Some(segment)) if is_about_cutting(&error) => {
-                for bytes in outgoing.bytes.chunks(usize::from(segment.max(1))) {
-                    let one = Outgoing { bytes, segment: None, ..whole };
-                    message::send(socket.io.as_fd(), &one).or_else(|error| self.lost_or_refused(to, &error))?;
-                }
-                Ok(())
-            }
-            (Err(error), _) => self.lost_or_refused(to, &error),
-        }
+        self.outbox.depart();
+        self.sockets.send(outgoing)
     }
 
     /// How many datagrams or super-packets found no room in the operating system's queue.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.sockets.lost()
     }
+}
 
-    /// The socket of the destination's family; the one bound to `from` if there are several.
-    fn socket_for(&self, to: IpAddr, from: Option<IpAddr>) -> Option<&PortSocket> {
-        let mut of_family = self.sockets.iter().filter(|socket| socket.address.is_ipv4() == to.is_ipv4());
-        let first = of_family.clone().next();
-        of_family.find(|socket| Some(socket.address) == from).or(first)
-    }
-
-    fn lost_or_refused(&self, to: SocketAddr, error: &io::Error) -> Result<(), NetError> {
-        match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            // No route, no address to send from, or a route or a firewall that forbids it.
-            Some(
-                libc::ENETUNREACH
-                | libc::EHOSTUNREACH
-                | libc::ENETDOWN
-                | libc::EHOSTDOWN
-                | libc::EADDRNOTAVAIL
-                | libc::ENODEV
-                | libc::EACCES
-                | libc::EPERM
-                | libc::EINVAL,
-            ) => Err(NetError::Unreachable(to)),
-            _ => Err(socket::other(&format!("nothing can be sent to {to}"), error)),
-        }
-    }
-
-    /// Sends from the address that `to` asked, if one is remembered and still ours.
-    fn send_as_asked(&self, asked: &Mutex<Asked>, to: SocketAddr, bytes: &[u8]) -> Result<(), NetError> {
-        let from = asked.lock().unwrap_or_else(PoisonError::into_inner).of(&to);
-        let outgoing = Outgoing { to, from, bytes, segment: None };
-        match self.send_outgoing(&outgoing) {
-            Err(NetError::Unreachable(_)) if from.is_some() => {
-                asked.lock().unwrap_or_else(PoisonError::into_inner).forget(&to);
-                self.send_outgoing(&Outgoing { from: None, ..outgoing })
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn remember(&self, datagrams: &VecDeque<Received>) {
-        if let Some(asked) = &self.asked {
-            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            for received in datagrams {
-                asked.remember(received.from, received.to);
-            }
-        }
+impl Drop for OsUdpPort {
+    fn drop(&mut self) {
+        self.outbox.close();
     }
 }
 
@@ -162,10 +110,7 @@ impl UdpPort for OsUdpPort {
     }
 
     fn send(&self, to: SocketAddr, bytes: Bytes) -> Result<(), NetError> {
-        match &self.asked {
-            Some(asked) => self.send_as_asked(asked, to, &bytes),
-            None => self.send_outgoing(&Outgoing { to, from: None, bytes: &bytes, segment: None }),
-        }
+        self.outbox.send(to, &bytes)
     }
 
     fn poll_receive(&self, context: &mut Context<'_>) -> Poll<Result<Received, NetError>> {
@@ -175,9 +120,10 @@ impl UdpPort for OsUdpPort {
                 return Poll::Ready(Ok(received));
             }
             let mut is_any_ready = false;
-            for _ in 0..self.sockets.len() {
-                waiting.turn = (waiting.turn + 1) % self.sockets.len();
-                let socket = &self.sockets[waiting.turn];
+            let sockets = self.sockets.all();
+            for _ in 0..sockets.len() {
+                waiting.turn = (waiting.turn + 1) % sockets.len();
+                let socket = &sockets[waiting.turn];
                 match socket.io.poll_recv_ready(context) {
                     Poll::Pending => {}
                     Poll::Ready(Err(error)) => {
@@ -196,7 +142,7 @@ impl UdpPort for OsUdpPort {
             if !is_any_ready {
                 return Poll::Pending;
             }
-            self.remember(&waiting.datagrams);
+            self.sockets.remember(&waiting.datagrams);
         }
     }
 }
@@ -245,11 +191,6 @@ impl PortSocket {
             Ok(())
         })
     }
-}
-
-/// Whether a super-packet may be refused for what it is: a path that takes shorter datagrams only, a driver that does not cut.
-fn is_about_cutting(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE | libc::EIO | libc::EOPNOTSUPP))
 }
 
 /// What exceeds the path is cut here: the kernel keeps what the path has told, and sets "don't fragment" on the rest, so that

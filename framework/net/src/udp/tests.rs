@@ -130,3 +130,58 @@ async fn an_address_of_another_host_is_refused_by_name() {
     let refusal = OsUdpPort::bind(&options, 0).unwrap_err().to_string();
     assert!(refusal.contains("no-such-link") || refusal.contains("CAP_NET_ADMIN"), "{refusal}");
 }
+
+/// Sends all of these in one turn of this task.
+fn send_all(port: &OsUdpPort, datagrams: &[(SocketAddr, Vec<u8>)]) {
+    for (to, bytes) in datagrams {
+        port.send(*to, bytes.clone().into()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_in_one_turn_arrives_in_order_whole_and_unmixed() {
+    let (one, two, client) = (open(NetOptions::server()), open(NetOptions::server()), open(NetOptions::default()));
+    let to = |port: &OsUdpPort| SocketAddr::new(LOOPBACKS[0], port.port());
+    let mut datagrams = Vec::new();
+    // Runs that end by a shorter one, a longer one, another destination, their number, their length; empty ones, long ones.
+    for (number, length) in [100, 100, 100, 40, 100, 100, 120, 0, 0, 1_452, 1_453, 9_000, 7, 7, 7]
+        .into_iter()
+        .chain([1_200; 150])
+        .enumerate()
+    {
+        let port = if number % 11 == 5 { &two } else { &one };
+        datagrams.push((to(port), vec![u8::try_from(number).unwrap(); length]));
+    }
+    send_all(&client, &datagrams);
+    for port in [&one, &two] {
+        for (_, bytes) in datagrams.iter().filter(|(at, _)| *at == to(port)) {
+            assert_eq!(next(port).await.bytes, *bytes);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_port_leave_before_it_closes() {
+    let (server, client) = (open(NetOptions::server()), open(NetOptions::default()));
+    let to = SocketAddr::new(LOOPBACKS[1], server.port());
+    send_all(&client, &[(to, b"one".to_vec()), (to, b"two".to_vec()), (to, b"end".to_vec())]);
+    let port = client.port();
+    drop(client);
+    for expected in ["one", "two", "end"] {
+        assert_eq!(next(&server).await.bytes, expected);
+    }
+    tokio::task::yield_now().await;
+    let again = OsUdpPort::bind(&NetOptions::default(), port).unwrap();
+    assert_eq!(again.port(), port);
+}
+
+#[tokio::test]
+async fn the_first_of_a_turn_says_that_there_is_no_way_and_the_next_turn_says_so_again() {
+    let port = open(listening_on(&["127.0.0.1"]));
+    let nowhere = SocketAddr::new(LOOPBACKS[1], 9);
+    for _ in 0..2 {
+        assert_eq!(port.send(nowhere, Bytes::from_static(b"?")), Err(NetError::Unreachable(nowhere)));
+        assert_eq!(port.send(nowhere, Bytes::from_static(b"?")), Ok(()), "this one waits for the end of the turn");
+        tokio::task::yield_now().await;
+    }
+}
