@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::supervise::{End, Epoch, Supervision, Verdict, guarded, message_of};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, ResponseActFuture, WrapFuture};
 use ntmobile_proto::machine::{self, Effect, Input, Record, StoreFailure};
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_wire::entropy::Entropy;
 use std::any::Any;
 use std::net::IpAddr;
@@ -55,6 +56,11 @@ pub(super) struct Stop;
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(super) struct Restart;
+
+/// How much the machine holds; nothing while none runs.
+#[derive(actix::Message)]
+#[rtype(result = "Option<Sizes>")]
+pub(super) struct Weigh;
 
 /// Where a life of the machine stands.
 enum Phase<M: Driven> {
@@ -356,6 +362,17 @@ handles!(Restart, driver, _restart, context, {
         driver.blueprint.subscriber.restarting();
     }
 });
+
+impl<M: Driven> Handler<Weigh> for Driver<M> {
+    type Result = Option<Sizes>;
+
+    fn handle(&mut self, _weigh: Weigh, _context: &mut Self::Context) -> Self::Result {
+        match &self.phase {
+            Phase::Running(machine) => Some(machine.sizes()),
+            Phase::Starting(_) | Phase::Ended => None,
+        }
+    }
+}
 
 impl<M: Driven> Handler<Stop> for Driver<M> {
     type Result = ResponseActFuture<Self, ()>;

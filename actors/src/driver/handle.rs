@@ -1,9 +1,10 @@
 //! The outside of a running entity: asking it, stopping it, waiting for its end.
 
 use super::Driven;
-use super::actor::{Ask, Driver, Restart, Stop};
+use super::actor::{Ask, Driver, Restart, Stop, Weigh};
 use crate::supervise::End;
 use actix::Addr;
+use ntmobile_proto::sizes::Sizes;
 use std::sync::{Arc, Weak};
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -59,6 +60,11 @@ impl<M: Driven> Handle<M> {
         }
         self.inner.address.do_send(Ask { command, _credit: credit });
         Ok(())
+    }
+
+    /// How much the machine holds, by table; nothing while none runs.
+    pub async fn sizes(&self) -> Option<Sizes> {
+        self.inner.address.send(Weigh).await.ok().flatten()
     }
 
     /// A handle that does not keep the entity alive.

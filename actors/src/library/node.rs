@@ -10,6 +10,7 @@ use crate::driver::Handle;
 use crate::node as entity;
 use ntmobile_ports::net::NetError;
 use ntmobile_proto::node::{Node as NodeMachine, NodeCommand, NodeEvent};
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_stack::Stack;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::identifier::ApplicationId;
@@ -121,6 +122,11 @@ impl Node {
     /// oldest.
     pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
         self.inner.outcomes.listen()
+    }
+
+    /// How much it holds, by table; nothing while it is starting anew.
+    pub async fn sizes(&self) -> Option<Sizes> {
+        self.inner.handle.sizes().await
     }
 
     /// Starts the node's machine anew from its store, as after a crash; it joins again by itself.

@@ -6,7 +6,7 @@ use ntmobile_proto::direction_coordinator::DirectionCoordinator;
 use ntmobile_proto::node::{Node, NodeCommand, NodeEvent};
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::{Bench, certificate_of, name};
-use ntmobile_tests::malice::refused;
+use ntmobile_tests::malice::{assert_unchanged, refused, state};
 use ntmobile_tests::network::{
     at, connect, coordinator, coordinator_config, join, join_as, network, node, node_config, open_packets, outcome,
 };
@@ -279,4 +279,55 @@ fn what_has_ended_does_not_stay_in_the_store() {
     bench.run_for(Duration::from_secs(25 * 3_600));
     assert_eq!(tables(&bench), ["address"]);
     assert_eq!(bench.sizes(DC).of("keys"), 0);
+}
+
+/// Whoever has kept a copy of a request that was challenged must not be able to bring it later, from an address of their own.
+#[test]
+fn a_registration_that_was_challenged_cannot_be_brought_again_from_elsewhere() {
+    let choices = Choices::default();
+    let mut bench = two_nodes(&choices);
+    let machine = coordinator(&mut bench, 0, &choices);
+    bench.restart(DC, machine);
+    bench.run_for(Duration::from_secs(1));
+    let before = bench.crossed.len();
+    bench.move_to(ALICE, &["10.0.0.2"], Some("198.51.100.7"));
+    bench.run_for(Duration::from_secs(100));
+    assert!(bench.count("signalling.session_challenged") > 0, "{:?}", bench.counters);
+    let said = bench.crossed[before..].iter().find(|crossed| crossed.from == name(ALICE) && crossed.to == name(DC));
+    let challenged = said.expect("Alice has registered").bytes.clone();
+    let (known, refusals) = (state(&bench), refused(&bench));
+    bench.arrive(DC, at("192.0.2.66"), challenged);
+    bench.run_for(Duration::from_secs(1));
+    assert_eq!(refused(&bench), refusals + 1, "{:?}", bench.counters);
+    assert_unchanged(&known, &state(&bench), "the registration");
+}
+
+/// A sleeping node that everybody calls at the same time fetches a few directions at once, and in the end all of them.
+#[test]
+fn a_node_that_is_woken_by_many_at_once_asks_a_few_times_and_serves_them_all() {
+    const CALLERS: u64 = 30;
+    let mut bench = network(54, &Choices::default());
+    let mut sleeping = Choices::default();
+    sleeping.set(Kind::Reachability, "tcp-ns");
+    join(&mut bench, "bob@u2.example", &sleeping, "203.0.113.5", None);
+    for caller in 0..CALLERS {
+        let address = format!("203.0.113.{}", 100 + caller);
+        join(&mut bench, &format!("caller{caller}@u1.example"), &Choices::default(), &address, None);
+    }
+    bench.run_for(Duration::from_secs(3));
+    for caller in 0..CALLERS {
+        connect(&mut bench, &format!("caller{caller}.u1.example"), BOB, caller);
+    }
+    let mut most = 0;
+    for _ in 0..2_000 {
+        bench.run_for(Duration::from_millis(1));
+        most = most.max(bench.sizes(BOB).of("requests"));
+    }
+    for caller in 0..CALLERS {
+        let told = outcome(&mut bench, &format!("caller{caller}.u1.example"), caller);
+        assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{caller}: {told:?} {:?}", bench.counters);
+    }
+    assert!(bench.count("node.pull_put_off") > 0, "{:?}", bench.counters);
+    // Four pulls, and an acknowledgement and a Tunnel Request for each direction that has come.
+    assert!(most < 3 * usize::try_from(CALLERS).unwrap_or_default(), "{most} requests at once");
 }

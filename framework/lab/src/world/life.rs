@@ -17,11 +17,14 @@ use crate::record::{Conversation, RunDirectory};
 use crate::run::RunError;
 use crate::scenario::Scenario;
 use ntmobile_ports::clock::Clock;
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_proto::time::{Instant, UnixTime};
 use ntmobile_sim::capture::Capture;
 use ntmobile_sim::network::Counters;
 use ntmobile_sim::{Simulation, SimulationFailure, World};
 use ntmobile_telemetry::{Recorder, Timeline};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::rc::Rc;
@@ -98,6 +101,8 @@ pub struct Lived {
     pub events: u64,
     /// What became of all packets.
     pub packets: Counters,
+    /// How much each entity held at the end, by its name in the scenario.
+    pub sizes: BTreeMap<String, Sizes>,
     /// Why it ended before its time, if it did without being asked to.
     pub failure: Option<LifeFailure>,
 }
@@ -178,7 +183,7 @@ impl Life {
 
     /// Lets it live until its time is over, or `progress` is told to stop it.
     pub fn live(mut self, progress: &Progress) -> Lived {
-        let happenings = Rc::new(Happenings::default());
+        let (happenings, sizes) = (Rc::new(Happenings::default()), Rc::<RefCell<BTreeMap<_, _>>>::default());
         let days = Days {
             scenario: Rc::clone(&self.scenario),
             internet: Rc::clone(&self.internet),
@@ -186,6 +191,7 @@ impl Life {
             happenings: Rc::clone(&happenings),
             progress: progress.clone(),
             visits: std::mem::take(&mut self.visits),
+            sizes: Rc::clone(&sizes),
         };
         let outcome = self.simulation.run(days.pass());
         let mut failure = match outcome {
@@ -211,6 +217,7 @@ impl Life {
             end,
             events: self.world.events(),
             packets: self.world.network(|network| network.totals()),
+            sizes: sizes.take(),
             failure,
         }
     }
@@ -264,6 +271,7 @@ struct Days {
     happenings: Rc<Happenings>,
     progress: Progress,
     visits: Vec<Visit>,
+    sizes: Rc<RefCell<BTreeMap<String, Sizes>>>,
 }
 
 impl Days {
@@ -284,6 +292,9 @@ impl Days {
             actix::spawn(converse(number, traffic.clone(), callee, nodes, internet, self.board.clone()));
         }
         self.wait().await;
+        let mut sizes = servers.sizes().await;
+        sizes.extend(nodes.sizes().await);
+        self.sizes.replace(sizes);
         Ok(())
     }
 

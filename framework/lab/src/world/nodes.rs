@@ -12,6 +12,7 @@ use ntmobile_actors::library::{Device, JoinError, Node};
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::node::NodeEvent;
 use ntmobile_proto::packet::KeyLog;
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_proto::time::Instant;
 use ntmobile_strategies::{Choices, Registry, UnknownStrategy, registry};
 use ntmobile_wire::message::{CipherSuite, Credential};
@@ -83,6 +84,18 @@ impl Nodes {
             });
         }
         Ok(Self { presence })
+    }
+
+    /// How much each of those that have joined holds.
+    pub(super) async fn sizes(&self) -> BTreeMap<String, Sizes> {
+        let mut sizes = BTreeMap::new();
+        for (name, presence) in &self.presence {
+            let presence = presence.borrow().clone();
+            if let Presence::Joined(node) = presence {
+                sizes.extend(node.sizes().await.map(|weighed| (name.clone(), weighed)));
+            }
+        }
+        sizes
     }
 
     /// Waits until a node has joined, and returns it, or why it did not.

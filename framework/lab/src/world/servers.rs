@@ -9,7 +9,7 @@ use crate::scenario::plugin::Kind;
 use crate::scenario::units::parse_prefix;
 use ntmobile_actors::account_server::AccountServerParts;
 use ntmobile_actors::direction_coordinator::{self, CoordinatorEntity};
-use ntmobile_actors::driver::Handle;
+use ntmobile_actors::driver::{Driven, Handle};
 use ntmobile_actors::server::{NOTIFICATION_PORT, SIGNALLING_PORT, ServerParts, StartError, TLS_PORT};
 use ntmobile_actors::{account_server, notification_server, relay_server};
 use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
@@ -18,12 +18,14 @@ use ntmobile_proto::direction_coordinator::{DirectionCoordinatorConfig, OwnServe
 use ntmobile_proto::notification_server::{NotificationServer, NotificationServerConfig};
 use ntmobile_proto::relay_server::{RelayServer, RelayServerConfig};
 use ntmobile_proto::shared_keys::Coordinators;
+use ntmobile_proto::sizes::Sizes;
 use ntmobile_strategies::{Registry, UnknownStrategy};
 use ntmobile_wire::key::Secret;
 use ntmobile_wire::name::Fqdn;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use thiserror::Error;
@@ -50,10 +52,29 @@ pub enum ServerError {
 
 /// A server that runs; it stops when this is dropped.
 enum Running {
-    Account(#[expect(dead_code, reason = "held to keep the server running")] Handle<AccountServer>),
-    Coordinator(#[expect(dead_code, reason = "held to keep the server running")] CoordinatorEntity),
-    Relay(#[expect(dead_code, reason = "held to keep the server running")] Handle<RelayServer>),
-    Notification(#[expect(dead_code, reason = "held to keep the server running")] Handle<NotificationServer>),
+    Account(Handle<AccountServer>),
+    Coordinator(CoordinatorEntity),
+    Relay(Handle<RelayServer>),
+    Notification(Handle<NotificationServer>),
+}
+
+impl Running {
+    fn weigh(&self) -> Weighing {
+        match self {
+            Self::Account(handle) => weighing(handle),
+            Self::Coordinator(coordinator) => weighing(&coordinator.handle),
+            Self::Relay(handle) => weighing(handle),
+            Self::Notification(handle) => weighing(handle),
+        }
+    }
+}
+
+/// What will be known of how much a machine holds.
+type Weighing = Pin<Box<dyn Future<Output = Option<Sizes>>>>;
+
+fn weighing<M: Driven>(handle: &Handle<M>) -> Weighing {
+    let handle = handle.clone();
+    Box::pin(async move { handle.sizes().await })
 }
 
 /// All servers.
@@ -104,6 +125,17 @@ impl Servers {
     pub(super) fn set_disk_full(&self, name: &str, is_full: bool) -> Result<(), ServerError> {
         let filled = self.internet.disks.set_full(&self.full_name(name), is_full);
         Ok(filled.map_err(EquipmentError::from)?)
+    }
+
+    /// How much each of those that run holds.
+    pub(super) async fn sizes(&self) -> BTreeMap<String, Sizes> {
+        let weighing: Vec<_> =
+            self.running.borrow().iter().map(|(name, running)| (name.clone(), running.weigh())).collect();
+        let mut sizes = BTreeMap::new();
+        for (name, weighing) in weighing {
+            sizes.extend(weighing.await.map(|weighed| (name, weighed)));
+        }
+        sizes
     }
 
     fn full_name(&self, name: &str) -> String {

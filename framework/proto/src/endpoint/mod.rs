@@ -9,14 +9,16 @@ mod answers;
 mod association;
 mod exchange;
 mod framing;
+mod request;
 mod window;
 
 pub use association::{Association, Peer};
 pub use exchange::{Retry, TimedOut};
 pub use framing::StreamFraming;
+pub use request::{Arrival, Path, Request, Ticket};
 
 use crate::deadlines::Deadlines;
-use crate::machine::{Context, Effect, StreamId};
+use crate::machine::{Context, Effect};
 use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::trace::{Span, SpanKind};
@@ -31,98 +33,6 @@ use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use ntmobile_wire::trace_context::TraceContext;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-
-/// How a sealed message travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Path {
-    /// As a datagram between signalling sockets.
-    Datagram(SocketAddr),
-    /// Behind a two-byte length on a TCP connection.
-    Stream(StreamId),
-}
-
-/// A request that arrived, to be answered or finished with exactly once.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    /// The key it came under.
-    pub key: KeyId,
-    /// The role of its sender under that key.
-    pub role: Role,
-    /// The session of its sender.
-    pub session: Session,
-    /// Its number.
-    pub transaction: Transaction,
-    /// Where it came from, and where the answer goes.
-    pub path: Path,
-    /// The span of serving it, where it is traced: the parent of everything done on its behalf.
-    pub trace: Option<TraceContext>,
-    received: Instant,
-    parent: Option<[u8; 8]>,
-    label: &'static str,
-    sender: Peer,
-}
-
-impl Ticket {
-    /// Who sent it.
-    pub fn sender(&self) -> &Peer {
-        &self.sender
-    }
-}
-
-/// What has arrived, after everything that an endpoint settles by itself.
-#[derive(Debug)]
-pub enum Arrival<T> {
-    /// A request.
-    Request {
-        /// What to answer with.
-        ticket: Ticket,
-        /// What is asked.
-        message: Message,
-    },
-    /// The answer to one of our requests.
-    Answer {
-        /// What the request was for.
-        tag: T,
-        /// What was answered.
-        message: Message,
-        /// Where the answer came from.
-        path: Path,
-        /// The span of having received it, where it is traced.
-        trace: Option<TraceContext>,
-    },
-}
-
-/// A request to be sent.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The key to seal it with.
-    pub key: KeyId,
-    /// Further keys that the answer may come under.
-    pub answer_keys: Vec<KeyId>,
-    /// Where to send it; tried in turn, one at each attempt.
-    pub paths: Vec<Path>,
-    /// What to send.
-    pub message: Message,
-    /// How often and how long.
-    pub retry: Retry,
-    /// The span on whose behalf it is sent, where it is traced.
-    pub trace: Option<TraceContext>,
-}
-
-impl Request {
-    /// A request to one place with the ordinary retransmission.
-    pub fn to(key: KeyId, path: Path, message: impl Into<Message>, trace: Option<TraceContext>) -> Self {
-        Self {
-            key,
-            answer_keys: Vec::new(),
-            paths: vec![path],
-            message: message.into(),
-            retry: Retry::default(),
-            trace,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -323,14 +233,14 @@ impl<T> Endpoint<T> {
     /// be sent on again. `failure` is why it could not be. Its span says that it is only a part of the message's way.
     pub fn forward<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket, failure: Option<&'static str>) {
         self.answers.release(ticket);
-        if let Some(mut span) = span_of(cx, ticket) {
+        if let Some(mut span) = ticket.span(cx) {
             span.failure = failure.map(Into::into);
             cx.push(Effect::Span(Box::new(span.with("ntm.passed_on", failure.is_none()))));
         }
     }
 
     fn end_ticket<E>(&mut self, cx: &mut Context<'_, E>, ticket: &Ticket, failure: Option<String>) {
-        if let Some(mut span) = span_of(cx, ticket) {
+        if let Some(mut span) = ticket.span(cx) {
             span.failure = failure.map(Into::into);
             cx.push(Effect::Span(Box::new(span)));
         }
@@ -523,13 +433,6 @@ impl<T> Endpoint<T> {
             Path::Stream(stream) => cx.push(Effect::StreamSend { stream, bytes: framed(&bytes) }),
         }
     }
-}
-
-/// The span of serving a request until now, where it is traced.
-fn span_of<E>(cx: &Context<'_, E>, ticket: &Ticket) -> Option<Span> {
-    let times = (ticket.received, cx.now);
-    let span = Span::new(ticket.trace?, ticket.parent, ticket.label, SpanKind::Server, times);
-    Some(span.with("ntm.peer", ticket.sender.name.to_string()))
 }
 
 /// A sealed message behind its length, as it travels on a stream.
