@@ -36,6 +36,20 @@ impl Namespaces {
         self.plug(name, "eth0", address);
     }
 
+    /// A host on the open network that has only IPv6, in 2001:db8::/64.
+    pub fn host_v6(&mut self, name: &str, address: &str) {
+        self.add(name);
+        self.cable(name, "eth0");
+        self.address(name, &format!("{address}/64"));
+        self.ip(name, "link set eth0 up");
+    }
+
+    /// One more address of a host; usable at once.
+    pub fn address(&self, name: &str, address: &str) {
+        let nodad = if address.contains(':') { " nodad" } else { "" };
+        self.ip(name, &format!("addr add {address} dev eth0{nodad}"));
+    }
+
     /// A NAT on the open network at this address, with the network `lan` behind it, as in `192.168.1`. Endpoint-dependent in
     /// mapping and filtering, as nftables' masquerading is with `random`.
     pub fn nat(&mut self, name: &str, address: &str, lan: &str) {
@@ -115,16 +129,15 @@ impl Namespaces {
     }
 
     fn plug(&self, name: &str, interface: &str, address: &str) {
-        let (full, core) = (self.full(name), self.full("core"));
-        let outer = format!("p{}", name.chars().take(12).collect::<String>());
-        let made = Command::new("ip")
-            .args(["-n", &full, "link", "add", interface, "type", "veth", "peer", "name", &outer, "netns", &core])
-            .status()
-            .expect("ip starts");
-        assert!(made.success(), "no cable for {name}");
-        self.ip("core", &format!("link set {outer} master br0 up"));
+        self.cable(name, interface);
         self.ip(name, &format!("addr add {address}/24 dev {interface}"));
         self.ip(name, &format!("link set {interface} up"));
+    }
+
+    fn cable(&self, name: &str, interface: &str) {
+        let (core, outer) = (self.full("core"), format!("p{}", name.chars().take(12).collect::<String>()));
+        self.ip(name, &format!("link add {interface} type veth peer name {outer} netns {core}"));
+        self.ip("core", &format!("link set {outer} master br0 up"));
     }
 
     fn ip(&self, name: &str, arguments: &str) {

@@ -146,10 +146,10 @@ impl Equipment {
         role: CertificateRole,
     ) -> Result<ServerParts, EquipmentError> {
         let now = self.host.clock().wall();
-        let trust = credentials::trust(&settings.certificates, now)?;
-        let held = credentials::identity(&settings.certificates, &settings.name, role, now)?;
+        let trusted = credentials::trusted(&settings.certificates, now)?;
+        let held = credentials::identity(&settings.certificates, (&settings.name, role), &trusted, now)?;
         tell_of_certificate(&held, now);
-        let tls = self.tls(settings.tls_port, Some(held.identity), trust, true)?;
+        let tls = self.tls(settings.tls_port, Some(held.identity), trusted.roots, true)?;
         files::private_directory(&settings.state())?;
         let store = self.store(&settings.state(), settings.reserve.0).await?;
         Ok(ServerParts { signalling_port: settings.signalling_port, tls, store })

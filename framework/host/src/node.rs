@@ -14,12 +14,13 @@
 //! }
 //! ```
 
-use crate::credentials::{self, CredentialsError};
+use crate::credentials::{self, CredentialsError, Trusted};
 use crate::equipment::{Equipment, EquipmentError};
 use crate::files::{self, FileError};
 use crate::settings::{Authentication, LoadError, NodeFile, SettingsFile};
 use ntmobile_actors::library::{Device, JoinError, NoPassword, Node, Password};
 use ntmobile_net::net::NetOptions;
+use ntmobile_ports::certificate::Identity;
 use ntmobile_ports::store::Store;
 use ntmobile_ports::stores::MemoryStore;
 use ntmobile_proto::certificate::CertificateRole;
@@ -86,8 +87,8 @@ pub async fn device(file: &NodeFile, options: NetOptions, application: Applicati
     let name = node.account.node();
     let equipment = Equipment::new(name.as_str(), &file.host, options)?;
     let now = equipment.host.clock().wall();
-    let trust = credentials::trust(&node.certificates, now)?;
-    let tls = equipment.tls(0, identity(file, now)?, trust, false)?;
+    let trusted = credentials::trusted(&node.certificates, now)?;
+    let tls = equipment.tls(0, identity(file, &trusted, now)?, trusted.roots, false)?;
     let store: Arc<dyn Store> = match &node.state {
         None => Arc::new(MemoryStore::new()),
         Some(state) => {
@@ -110,13 +111,12 @@ pub async fn device(file: &NodeFile, options: NetOptions, application: Applicati
     })
 }
 
-fn identity(file: &NodeFile, now: UnixTime) -> Result<Option<ntmobile_ports::certificate::Identity>, CredentialsError> {
+fn identity(file: &NodeFile, trusted: &Trusted, now: UnixTime) -> Result<Option<Identity>, CredentialsError> {
     match file.node.authentication {
         Authentication::Password => Ok(None),
         Authentication::PublicKey => {
-            let name = file.node.account.node();
-            let held = credentials::identity(&file.node.certificates, &name, CertificateRole::Node, now)?;
-            Ok(Some(held.identity))
+            let bearer = (&file.node.account.node(), CertificateRole::Node);
+            Ok(Some(credentials::identity(&file.node.certificates, bearer, trusted, now)?.identity))
         }
     }
 }

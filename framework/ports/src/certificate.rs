@@ -20,10 +20,12 @@ pub use authority::{NetworkAuthority, draw_serial};
 
 use aws_lc_rs::digest;
 use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
+use ntmobile_proto::time::UnixTime;
 use ntmobile_wire::name::Fqdn;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
+use std::time::Duration;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -138,6 +140,17 @@ pub fn trust_in_pem(authority_pem: &str) -> Result<RootCertStore, CertificateErr
 /// The one certificate that this text holds.
 pub fn certificate_in_pem(text: &str) -> Result<CertificateDer<'static>, CertificateError> {
     one(pem::decode(text)?)
+}
+
+/// Whether this authority has issued a certificate that is valid at `now`.
+pub fn is_issued_by(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>, now: UnixTime) -> bool {
+    let leaf = webpki::EndEntityCert::try_from(certificate);
+    let (Ok(leaf), Ok(anchor)) = (leaf, webpki::anchor_from_trusted_cert(authority)) else { return false };
+    let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
+    let now = rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(now.0));
+    // Every bearer may be the client of TLS.
+    let usage = webpki::KeyUsage::client_auth();
+    leaf.verify_for_usage(algorithms, &[anchor], &[], now, usage, None, None).is_ok()
 }
 
 /// The SHA-256 of a certificate.

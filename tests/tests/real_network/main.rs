@@ -8,6 +8,8 @@ mod network;
 mod refusals;
 
 use network::{Network, PATIENCE};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// What `dig` says in one line, or its status where it says nothing.
 fn dig(network: &Network, question: &str) -> String {
@@ -70,6 +72,36 @@ fn nodes_talk_directly_and_through_a_relay_and_servers_come_back_after_a_kill() 
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn a_node_that_has_only_ipv6_talks_to_one_that_has_only_ipv4() {
+    let network = Network::start("ntm6-");
+    network.add_account("alice@u1.example");
+    network.add_account("dave@u1.example");
+    let mut dave = network.echo("dave", "dave@u1.example", None);
+    dave.await_word("dave.u1.example is fd", PATIENCE);
+    let mut alice = network.echo("alice", "alice@u1.example", Some("dave.u1.example"));
+    alice.await_word("reached through rs1.u1.example", PATIENCE);
+    alice.say("four to six");
+    alice.await_word("udp: four to six", PATIENCE);
+    alice.await_word("tcp: four to six", PATIENCE);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_coordinator_that_is_renumbered_says_so_in_its_zone() {
+    let mut network = Network::without_servers("ntmn-");
+    network.serve("dc1");
+    let question = format!("@{} +short dc.u1.example A", network::ADDRESSES[2].1);
+    assert_eq!(dig(&network, &question), network::ADDRESSES[2].1);
+    network.world.address("dc1", "203.0.113.33/24");
+    let deadline = Instant::now() + PATIENCE;
+    while !dig(&network, &question).contains("203.0.113.33") {
+        assert!(Instant::now() < deadline, "the zone still says {}", dig(&network, &question));
+        sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn a_coordinators_name_server_answers_as_dig_expects() {
     let network = Network::start("ntmd-");
     let dc = network::ADDRESSES[2].1;
@@ -82,7 +114,8 @@ fn a_coordinators_name_server_answers_as_dig_expects() {
     assert_eq!(at("+short _ntm-as._udp.u1.example SRV"), "0 0 4433 as.example.");
     let absent = at("nobody.u1.example A");
     assert!(absent.contains("status: NXDOMAIN") && absent.contains("SOA"), "{absent}");
-    let empty = at("dc.u1.example AAAA");
+    assert_eq!(at("+short dc.u1.example AAAA"), network::ADDRESSES[2].2);
+    let empty = at("dc.u1.example TXT");
     assert!(empty.contains("status: NOERROR") && empty.contains("ANSWER: 0") && empty.contains("SOA"), "{empty}");
     let elsewhere = at("www.example.org A");
     assert!(elsewhere.contains("status: REFUSED"), "{elsewhere}");

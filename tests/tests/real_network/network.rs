@@ -10,14 +10,20 @@ use tempfile::TempDir;
 /// How long anything may take: an overloaded machine must not fail a test that asks what happens, not when.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The servers, and where they are.
-pub(crate) const ADDRESSES: [(&str, &str); 5] = [
-    ("root", "203.0.113.53"),
-    ("as", "203.0.113.2"),
-    ("dc1", "203.0.113.3"),
-    ("dc2", "203.0.113.6"),
-    ("rs1", "203.0.113.4"),
+/// The servers, and where they are: an address of each family.
+pub(crate) const ADDRESSES: [(&str, &str, &str); 5] = [
+    ("root", "203.0.113.53", "2001:db8::53"),
+    ("as", "203.0.113.2", "2001:db8::2"),
+    ("dc1", "203.0.113.3", "2001:db8::3"),
+    ("dc2", "203.0.113.6", "2001:db8::6"),
+    ("rs1", "203.0.113.4", "2001:db8::4"),
 ];
+
+/// The addresses of a server as a file writes them.
+fn addresses(server: &str) -> String {
+    let (_, v4, v6) = ADDRESSES.into_iter().find(|(name, ..)| *name == server).expect("a server");
+    format!("[\"{v4}\", \"{v6}\"]")
+}
 
 /// What is said on standard input when a password is asked for.
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -33,7 +39,7 @@ impl Network {
     /// A network with every server running.
     pub(crate) fn start(prefix: &str) -> Self {
         let mut network = Self::without_servers(prefix);
-        for (server, _) in ADDRESSES {
+        for (server, ..) in ADDRESSES {
             network.serve(server);
         }
         network
@@ -42,10 +48,12 @@ impl Network {
     /// Hosts, cables, certificates and files; nothing runs yet.
     pub(crate) fn without_servers(prefix: &str) -> Self {
         let mut world = Namespaces::new(prefix);
-        for (server, address) in ADDRESSES {
-            world.host(server, address);
+        for (server, v4, v6) in ADDRESSES {
+            world.host(server, v4);
+            world.address(server, &format!("{v6}/64"));
         }
         world.host("carol", "203.0.113.110");
+        world.host_v6("dave", "2001:db8::110");
         world.nat("home", "203.0.113.101", "192.168.1");
         world.nat("office", "203.0.113.102", "192.168.2");
         world.behind("home", "alice", "192.168.1", 10);
@@ -63,22 +71,24 @@ impl Network {
     }
 
     fn write_files(&self) {
-        let host = "[host]\nroot-servers = [\"203.0.113.53\"]\nhealth = \"127.0.0.1:9464\"\n";
+        let host = format!("[host]\nroot-servers = {}\nhealth = \"127.0.0.1:9464\"\n", addresses("root"));
+        let account_server = addresses("as");
         let server = |name: &str, key: &str| format!("[server]\nname = \"{name}\"\nstate = \"state-{key}\"\n");
         let coordinator = |domain: &str, key: &str| {
+            let relay = format!("[[relay]]\nname = \"rs1.u1.example\"\naddresses = {}\n", addresses("rs1"));
             format!(
-                "{}[domain]\nname = \"{domain}\"\n[account-server]\nname = \"as.example\"\naddresses = [\"203.0.113.2\"]\n{}{host}",
+                "{}[domain]\nname = \"{domain}\"\n[account-server]\nname = \"as.example\"\naddresses = {account_server}\n{}{host}",
                 server(&format!("dc.{domain}"), key),
-                if key == "dc1" { "[[relay]]\nname = \"rs1.u1.example\"\naddresses = [\"203.0.113.4\"]\n" } else { "" },
+                if key == "dc1" { relay.as_str() } else { "" },
             )
         };
-        let domain = |name: &str, address: &str| {
-            format!("[[domain]]\nname = \"{name}\"\nserver = \"dc.{name}\"\naddresses = [\"{address}\"]\n")
+        let domain = |name: &str, key: &str| {
+            format!("[[domain]]\nname = \"{name}\"\nserver = \"dc.{name}\"\naddresses = {}\n", addresses(key))
         };
         let root = format!(
-            "[names]\nserver = \"root.example\"\n{}{}[[entry]]\nname = \"as.example\"\naddresses = [\"203.0.113.2\"]\n{host}",
-            domain("u1.example", "203.0.113.3"),
-            domain("u2.example", "203.0.113.6"),
+            "[names]\nserver = \"root.example\"\n{}{}[[entry]]\nname = \"as.example\"\naddresses = {account_server}\n{host}",
+            domain("u1.example", "dc1"),
+            domain("u2.example", "dc2"),
         );
         let relay = format!("{}[relay]\ncoordinators = [\"dc.u1.example\"]\n{host}", server("rs1.u1.example", "rs1"));
         for (name, text) in [
@@ -167,7 +177,8 @@ impl Network {
     pub(crate) fn echo(&self, host: &str, account: &str, peer: Option<&str>) -> Process {
         let file = format!("{host}.toml");
         let text = format!(
-            "[node]\naccount = \"{account}\"\naccount-server = \"as.example\"\n[host]\nroot-servers = [\"203.0.113.53\"]\n"
+            "[node]\naccount = \"{account}\"\naccount-server = \"as.example\"\n[host]\nroot-servers = {}\n",
+            addresses("root")
         );
         self.write(&file, &text);
         let mut command = self.world.command(host, &program("host_echo"));

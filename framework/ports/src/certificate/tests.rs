@@ -118,6 +118,19 @@ fn an_identity_read_from_its_files_is_the_one_that_was_written() {
 }
 
 #[test]
+fn who_has_issued_a_certificate_can_be_told_while_it_is_valid() {
+    let leaf = issue(&authority(1), "dc.example", DC, 7);
+    let node = issue(&authority(1), "alice.u1.example", CertificateRole::Node, 8);
+    let after = UnixTime(NOW.0 + YEAR.as_secs() + 1);
+    for identity in [&leaf, &node] {
+        assert!(is_issued_by(&identity.chain[0], authority(1).certificate(), NOW));
+        assert!(!is_issued_by(&identity.chain[0], authority(2).certificate(), NOW));
+        assert!(!is_issued_by(&identity.chain[0], authority(1).certificate(), after));
+    }
+    assert!(!is_issued_by(authority(2).certificate(), authority(1).certificate(), NOW));
+}
+
+#[test]
 fn drawn_serial_numbers_are_positive_and_never_the_authoritys_own() {
     assert_eq!(draw_serial(&mut Always(0xff)), u64::MAX >> 1);
     assert_eq!(draw_serial(&mut Always(0)), 2);
