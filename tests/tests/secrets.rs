@@ -2,10 +2,10 @@
 //! received or sent, and the captured packets, and tries every key it finds on everything it has.
 
 use bytes::Bytes;
-use ntmobile_proto::node::{Node, NodeEvent};
+use ntmobile_proto::node::NodeEvent;
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::{Bench, Crossed, name};
-use ntmobile_tests::network::{connect, join, network, outcome};
+use ntmobile_tests::network::{connect, join, network, outcome, say};
 use ntmobile_wire::datagram::{self, Datagram, Header};
 use ntmobile_wire::esp::{EspKey, EspOpener};
 use ntmobile_wire::frame::Frame;
@@ -158,23 +158,6 @@ fn opens(key: &NamedKey, packet: &[u8]) -> bool {
     })
 }
 
-/// An IPv6 and UDP packet with the secret in it. Nobody on the bench checks its checksum.
-fn application_packet(bench: &mut Bench, from: &str) -> Bytes {
-    let tunnel = bench.at::<Node>(from).machine.tunnels().tunnels().remove(0);
-    let (local, remote) = (tunnel.settings().local.v6, tunnel.settings().remote.v6);
-    let length = u16::try_from(8 + SECRET.len()).expect("a short text");
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend_from_slice(&length.to_be_bytes());
-    packet.extend_from_slice(&[17, 64]);
-    packet.extend_from_slice(&local.octets());
-    packet.extend_from_slice(&remote.octets());
-    packet.extend_from_slice(&[0x30, 0x39, 0x30, 0x39]);
-    packet.extend_from_slice(&length.to_be_bytes());
-    packet.extend_from_slice(&[0, 0]);
-    packet.extend_from_slice(SECRET);
-    packet.into()
-}
-
 /// A conversation in which Alice tells Bob the secret; the packets as they crossed.
 fn conversation(choices: &Choices, relayed: bool) -> (Bench, Vec<Bytes>) {
     let mut bench = network(11, choices);
@@ -186,11 +169,7 @@ fn conversation(choices: &Choices, relayed: bool) -> (Bench, Vec<Bytes>) {
     bench.run_for(Duration::from_secs(2));
     let told = outcome(&mut bench, ALICE, 1);
     assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{choices:?}: {told:?}");
-    let packet = application_packet(&mut bench, ALICE);
-    let now = bench.now;
-    let sealed = bench.at::<Node>(ALICE).machine.tunnels().outbound(now, &packet);
-    let (to, sealed) = sealed.expect("the tunnel stands");
-    bench.transmit(ALICE, to, sealed);
+    assert!(say(&mut bench, ALICE, BOB, SECRET), "the tunnel stands");
     bench.run_for(Duration::from_secs(1));
     let is_esp = |crossed: &&Crossed| matches!(datagram::classify(&crossed.bytes), Datagram::Esp(_));
     let packets: Vec<Bytes> = bench.crossed.iter().filter(is_esp).map(|crossed| crossed.bytes.clone()).collect();
