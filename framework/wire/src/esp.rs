@@ -11,8 +11,10 @@
 mod key;
 #[cfg(test)]
 mod tests;
+mod train;
 
 pub use key::{EspKey, UnknownSuite};
+pub use train::Reservation;
 
 use crate::identifier::Spi;
 use crate::replay::EspWindow;
@@ -119,15 +121,15 @@ impl EspSealer {
     /// the whole, which is [`sealed_length`].
     pub fn seal(&self, buffer: &mut [u8], inner: usize, next_header: u8) -> Result<usize, SealError> {
         let need = sealed_length(inner);
-        let have = buffer.len();
-        let packet = buffer.get_mut(..need).ok_or(SealError::NoRoom { have, need })?;
-        let sequence = self
-            .last
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| last.checked_add(1))
-            .map_err(|_| SealError::Exhausted)?
-            + 1;
+        if buffer.len() < need {
+            return Err(SealError::NoRoom { have: buffer.len(), need });
+        }
+        self.reserve(1)?.seal(buffer, inner, next_header)
+    }
+
+    /// Seals under a number that is this packet's alone; `packet` has exactly the sealed length.
+    fn seal_as(&self, sequence: u32, packet: &mut [u8], inner: usize, next_header: u8) {
         seal_packet(&self.cipher, self.spi, sequence, u64::from(sequence).to_be_bytes(), packet, inner, next_header);
-        Ok(need)
     }
 }
 
@@ -165,7 +167,7 @@ fn seal_packet(
 #[derive(Debug, PartialEq, Eq)]
 pub struct Inner<'a> {
     /// The inner packet, in the buffer that was opened.
-    pub packet: &'a [u8],
+    pub packet: &'a mut [u8],
     /// Its protocol.
     pub next_header: u8,
     /// The sequence number that it came under.
@@ -187,24 +189,18 @@ impl EspOpener {
     /// Opens a whole ESP packet in place. The anti-replay window is asked before the cryptography, since that is cheaper,
     /// and changed only after it, since a forged packet must not close the window for a true one.
     pub fn open<'a>(&self, packet: &'a mut [u8]) -> Result<Inner<'a>, EspError> {
-        let (header, rest) = packet.split_first_chunk_mut::<HEADER_LENGTH>().ok_or(EspError::Malformed)?;
-        let length = rest.len().checked_sub(ICV_LENGTH).ok_or(EspError::Malformed)?;
-        if length < TRAILER_LENGTH {
-            return Err(EspError::Malformed);
-        }
-        let [_, _, _, _, s0, s1, s2, s3, iv @ ..] = *header;
-        let sequence = u32::from_be_bytes([s0, s1, s2, s3]);
-        if sequence == 0 || !self.with_window(|window| window.is_fresh(sequence.into())) {
+        let sequence = Parsed::sequence_of(packet)?;
+        if !self.with_window(|window| window.is_fresh(sequence.into())) {
             return Err(EspError::Replayed(sequence));
         }
-        let (body, icv) = rest.split_at_mut(length);
-        if !self.cipher.open(iv, &header[..ASSOCIATED_LENGTH], body, icv) {
+        let mut parsed = Parsed::split(packet)?;
+        if !parsed.decrypt(&self.cipher) {
             return Err(EspError::NotAuthentic);
         }
         if !self.with_window(|window| window.accept(sequence.into())) {
             return Err(EspError::Replayed(sequence));
         }
-        let (packet, next_header) = without_padding(body).ok_or(EspError::Padding)?;
+        let (packet, next_header) = without_padding(parsed.body).ok_or(EspError::Padding)?;
         Ok(Inner { packet, next_header, sequence })
     }
 
@@ -219,11 +215,42 @@ impl fmt::Debug for EspOpener {
     }
 }
 
+/// The parts of an ESP packet that is long enough to have them.
+struct Parsed<'a> {
+    header: &'a [u8; HEADER_LENGTH],
+    body: &'a mut [u8],
+    icv: &'a [u8; ICV_LENGTH],
+}
+
+impl<'a> Parsed<'a> {
+    fn split(packet: &'a mut [u8]) -> Result<Self, EspError> {
+        let (header, rest) = packet.split_first_chunk_mut().ok_or(EspError::Malformed)?;
+        let (body, icv) = rest.split_last_chunk_mut().ok_or(EspError::Malformed)?;
+        if body.len() < TRAILER_LENGTH { Err(EspError::Malformed) } else { Ok(Self { header, body, icv }) }
+    }
+
+    /// The sequence number of a packet that is long enough; 0 is nobody's.
+    fn sequence_of(packet: &[u8]) -> Result<u32, EspError> {
+        let header = packet.first_chunk::<HEADER_LENGTH>().ok_or(EspError::Malformed)?;
+        if packet.len() < HEADER_LENGTH + TRAILER_LENGTH + ICV_LENGTH {
+            return Err(EspError::Malformed);
+        }
+        let sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        if sequence == 0 { Err(EspError::Replayed(0)) } else { Ok(sequence) }
+    }
+
+    /// Decrypts the body in place; `false` if it is not authentic.
+    fn decrypt(&mut self, cipher: &EspCipher) -> bool {
+        let [associated @ .., i0, i1, i2, i3, i4, i5, i6, i7] = self.header;
+        cipher.open([*i0, *i1, *i2, *i3, *i4, *i5, *i6, *i7], associated, self.body, self.icv)
+    }
+}
+
 /// Splits the inner packet from padding, pad length and next header. The padding is authentic by now; that it counts
 /// upwards from 1 is checked because RFC 4303 says so.
-fn without_padding(body: &[u8]) -> Option<(&[u8], u8)> {
-    let (rest, [padding, next_header]) = body.split_last_chunk()?;
+fn without_padding(body: &mut [u8]) -> Option<(&mut [u8], u8)> {
+    let (rest, [padding, next_header]) = body.split_last_chunk_mut()?;
     let inner = rest.len().checked_sub(usize::from(*padding))?;
-    let (packet, padding) = rest.split_at(inner);
+    let (packet, padding) = rest.split_at_mut(inner);
     padding.iter().copied().eq(1..=padding.len() as u8).then_some((packet, *next_header))
 }

@@ -22,6 +22,6 @@ fuzz_target!(|input: (bool, u8, &[u8])| {
     EspSealer::new(spi, &key).seal(&mut packet, bytes.len(), next_header).expect("there is room");
     let mut again = packet.clone();
     let opened = opener.open(&mut packet).expect("it is authentic");
-    assert_eq!((opened.packet, opened.next_header), (bytes, next_header));
+    assert_eq!((&*opened.packet, opened.next_header), (bytes, next_header));
     assert!(opener.open(&mut again).is_err());
 });

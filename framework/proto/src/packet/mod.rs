@@ -11,12 +11,14 @@ mod relay;
 mod table;
 #[cfg(test)]
 mod tests;
+mod train;
 mod tunnel;
 
 pub use inner::{CONTROL_PORT, InnerHeader, control_packet};
 pub use key_log::KeyLog;
 pub use relay::{Dropped, LegCounters, Relay, RelayTable, Relayed};
 pub use table::{InstallError, TunnelTable};
+pub use train::{Arrival, Departure, PathLimit};
 pub use tunnel::{
     Carried, Counters, GENERATION_OVERLAP, Inbound, InboundRefusal, OutboundRefusal, Tunnel, TunnelSettings,
 };

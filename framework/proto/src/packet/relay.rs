@@ -185,6 +185,11 @@ impl RelayTable {
     /// Decides what becomes of an ESP packet.
     pub fn relay(&self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Relayed {
         let Datagram::Esp(spi) = classify(datagram) else { return Relayed::Drop(Dropped::Malformed) };
+        self.relay_train(now, from, spi, 1, datagram.len() as u64)
+    }
+
+    /// Decides what becomes of `packets` packets of `bytes` octets in all that have come together and bear the same SPI.
+    pub fn relay_train(&self, now: Instant, from: SocketAddr, spi: Spi, packets: u64, bytes: u64) -> Relayed {
         let Some(relay) = self.get(spi) else { return Relayed::Drop(Dropped::UnknownSpi) };
         let sender = relay.behind(spi);
         if sender.address() != Some(from) {
@@ -197,8 +202,8 @@ impl RelayTable {
         let receiver = relay.towards(spi);
         let Some(to) = receiver.address() else { return Relayed::Drop(Dropped::NoLeg) };
         relay.last_used.fetch_max(now.0, Ordering::Relaxed);
-        receiver.packets.fetch_add(1, Ordering::Relaxed);
-        receiver.bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        receiver.packets.fetch_add(packets, Ordering::Relaxed);
+        receiver.bytes.fetch_add(bytes, Ordering::Relaxed);
         Relayed::To(to)
     }
 }

@@ -5,6 +5,7 @@
 
 use super::inner::{InnerHeader, control_packet};
 use super::key_log::MaybeLog;
+use super::train::PathLimit;
 use crate::machine::PacketNotice;
 use crate::time::Instant;
 use arc_swap::ArcSwap;
@@ -19,6 +20,7 @@ use ntmobile_wire::message::CipherSuite;
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -144,9 +146,9 @@ pub struct Counters {
 
 /// One generation of the receiving direction.
 #[derive(Debug)]
-struct Generation {
+pub(super) struct Generation {
     spi: Spi,
-    opener: EspOpener,
+    pub(super) opener: EspOpener,
     /// The highest authentic sequence number so far; 0 until the first packet.
     highest: AtomicU32,
     /// When it is accepted no longer, in nanoseconds; never, until a newer generation has proved itself.
@@ -166,11 +168,31 @@ impl Generation {
 
 /// What changes together: the path and the keys.
 #[derive(Clone, Debug)]
-struct State {
-    next_hop: SocketAddr,
-    sealer: Arc<EspSealer>,
+pub(super) struct State {
+    pub(super) next_hop: SocketAddr,
+    /// What is known of the path to the next hop, if it is narrow.
+    pub(super) limit: Option<PathLimit>,
+    pub(super) sealer: Arc<EspSealer>,
     /// The newest first; at most two.
-    generations: Vec<Arc<Generation>>,
+    pub(super) generations: Vec<Arc<Generation>>,
+}
+
+impl State {
+    /// The generation that packets of `spi` are opened under now.
+    pub(super) fn generation(&self, now: Instant, spi: Spi) -> Result<&Generation, InboundRefusal> {
+        let known = self.generations.iter().find(|generation| generation.spi == spi && !generation.is_retired(now));
+        known.map(Arc::as_ref).ok_or(InboundRefusal::UnknownSpi(spi))
+    }
+}
+
+/// What an authentic packet carried, as a place in its buffer.
+pub(super) enum Sorted {
+    /// An application's packet of this length, from the buffer's beginning.
+    Packet(usize),
+    /// A message for signalling.
+    Control(Range<usize>),
+    /// Nothing: it was a dummy.
+    Nothing,
 }
 
 /// A tunnel as the packet path sees it.
@@ -178,15 +200,15 @@ struct State {
 pub struct Tunnel {
     settings: TunnelSettings,
     log: MaybeLog,
-    state: ArcSwap<State>,
+    pub(super) state: ArcSwap<State>,
     /// The source that signalling was told of last, so that it is told once.
     roamed: Mutex<Option<SocketAddr>>,
-    last_used: AtomicU64,
+    pub(super) last_used: AtomicU64,
     last_received: AtomicU64,
     /// When the first application's packet left that nothing authentic has followed; 0 where there is none.
     unanswered: AtomicU64,
-    packets_in: AtomicU64,
-    bytes_in: AtomicU64,
+    pub(super) packets_in: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
     packets_out: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -205,6 +227,7 @@ impl Tunnel {
         log.key(spi_out, settings.suite, &key_out);
         let state = State {
             next_hop: settings.next_hop,
+            limit: None,
             sealer: Arc::new(EspSealer::new(spi_out, &key_out)),
             generations: vec![Generation::new(spi_in, &key_in)],
         };
@@ -270,7 +293,7 @@ impl Tunnel {
 
     /// Sends outer packets somewhere else from now on.
     pub fn move_to(&self, next_hop: SocketAddr) {
-        self.state.rcu(|state| State { next_hop, ..State::clone(state) });
+        self.state.rcu(|state| State { next_hop, limit: None, ..State::clone(state) });
         *self.roamed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -313,20 +336,31 @@ impl Tunnel {
         header: &InnerHeader,
         packet: &[u8],
     ) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        self.admit(header, packet)?;
+        let sealed = self.seal(header, packet)?;
+        self.note_departure(now, 1, header.length as u64);
+        Ok(sealed)
+    }
+
+    /// Takes note of applications' packets that have left.
+    pub(super) fn note_departure(&self, now: Instant, packets: u64, bytes: u64) {
+        self.last_used.fetch_max(now.0, Ordering::Relaxed);
+        if self.unanswered.load(Ordering::Relaxed) == 0 {
+            self.unanswered.store(now.0.max(1), Ordering::Relaxed);
+        }
+        self.packets_out.fetch_add(packets, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether an application's packet may leave through this tunnel.
+    pub(super) fn admit(&self, header: &InnerHeader, packet: &[u8]) -> Result<(), OutboundRefusal> {
         if !is_one_of(header.source, &self.settings.local) {
             return Err(OutboundRefusal::ForeignSource(header.source));
         }
         if header.is_to_control(packet) {
             return Err(OutboundRefusal::ControlPort);
         }
-        let sealed = self.seal(header, packet)?;
-        self.last_used.fetch_max(now.0, Ordering::Relaxed);
-        if self.unanswered.load(Ordering::Relaxed) == 0 {
-            self.unanswered.store(now.0.max(1), Ordering::Relaxed);
-        }
-        self.packets_out.fetch_add(1, Ordering::Relaxed);
-        self.bytes_out.fetch_add(header.length as u64, Ordering::Relaxed);
-        Ok(sealed)
+        Ok(())
     }
 
     /// Seals a message of signalling for the peer's control port. It does not count as use.
@@ -361,11 +395,7 @@ impl Tunnel {
         datagram: Bytes,
     ) -> Result<Inbound, InboundRefusal> {
         let state = self.state.load();
-        let generation = state
-            .generations
-            .iter()
-            .find(|generation| generation.spi == spi && !generation.is_retired(now))
-            .ok_or(InboundRefusal::UnknownSpi(spi))?;
+        let generation = state.generation(now, spi)?;
         let mut datagram = BytesMut::from(datagram);
         let opened = generation.opener.open(&mut datagram)?;
         let (length, next_header, sequence) = (opened.packet.len(), opened.next_header, opened.sequence);
@@ -378,7 +408,7 @@ impl Tunnel {
     }
 
     /// What an authentic packet says besides what it carries.
-    fn note_arrival(
+    pub(super) fn note_arrival(
         &self,
         now: Instant,
         from: SocketAddr,
@@ -408,28 +438,37 @@ impl Tunnel {
         notices
     }
 
-    /// Sorts out what an authentic packet carried.
     fn carried(&self, now: Instant, mut packet: BytesMut, next_header: u8) -> Result<Carried, InboundRefusal> {
-        if next_header == NEXT_HEADER_DUMMY {
-            return Ok(Carried::Nothing);
+        match self.sort(&mut packet, next_header)? {
+            Sorted::Nothing => Ok(Carried::Nothing),
+            Sorted::Control(message) => Ok(Carried::Control(packet.freeze().slice(message))),
+            Sorted::Packet(length) => {
+                packet.truncate(length);
+                self.last_used.fetch_max(now.0, Ordering::Relaxed);
+                self.packets_in.fetch_add(1, Ordering::Relaxed);
+                self.bytes_in.fetch_add(length as u64, Ordering::Relaxed);
+                Ok(Carried::Packet(packet.freeze()))
+            }
         }
-        let header = InnerHeader::parse(&packet)
+    }
+
+    /// Sorts out what an authentic packet carried, and gives an application's packet the addresses that applications know.
+    pub(super) fn sort(&self, packet: &mut [u8], next_header: u8) -> Result<Sorted, InboundRefusal> {
+        if next_header == NEXT_HEADER_DUMMY {
+            return Ok(Sorted::Nothing);
+        }
+        let header = InnerHeader::parse(packet)
             .filter(|header| header.next_header() == next_header)
             .filter(|header| is_one_of(header.source, &self.settings.remote))
             .filter(|header| is_one_of(header.destination, &self.settings.local))
             .ok_or(InboundRefusal::ForeignInner)?;
-        if header.is_to_control(&packet) {
-            let message = header.control(&packet).ok_or(InboundRefusal::ForeignInner)?;
-            return Ok(Carried::Control(packet.freeze().slice(message)));
+        if header.is_to_control(packet) {
+            return header.control(packet).map(Sorted::Control).ok_or(InboundRefusal::ForeignInner);
         }
-        packet.truncate(header.length);
         if let (Some(alias), IpAddr::V4(_)) = (self.settings.alias, header.source) {
-            header.rewrite_source(&mut packet, alias);
+            header.rewrite_source(packet, alias);
         }
-        self.last_used.fetch_max(now.0, Ordering::Relaxed);
-        self.packets_in.fetch_add(1, Ordering::Relaxed);
-        self.bytes_in.fetch_add(header.length as u64, Ordering::Relaxed);
-        Ok(Carried::Packet(packet.freeze()))
+        Ok(Sorted::Packet(header.length))
     }
 }
 

@@ -93,7 +93,10 @@ fn every_length_comes_back_aligned_and_whole() {
             let mut packet = sealed(&sealer, &inner, NEXT_HEADER_IPV6);
             assert_eq!((packet.len() - HEADER_LENGTH - ICV_LENGTH) % 4, 0);
             let sequence = u32::from(length) + 1;
-            assert_eq!(opener.open(&mut packet), Ok(Inner { packet: &inner, next_header: NEXT_HEADER_IPV6, sequence }));
+            assert_eq!(
+                opener.open(&mut packet),
+                Ok(Inner { packet: &mut inner.clone(), next_header: NEXT_HEADER_IPV6, sequence })
+            );
         }
     }
 }
@@ -194,4 +197,71 @@ fn many_threads_never_share_a_sequence_number() {
     });
     let different: std::collections::BTreeSet<u32> = numbers.iter().copied().collect();
     assert_eq!((different.len(), different.last()), (2_000, Some(&2_000)));
+}
+
+/// A train of `count` packets of `inner` octets each.
+fn train(sealer: &EspSealer, count: u32, inner: usize) -> Vec<u8> {
+    let stride = sealed_length(inner);
+    let mut train = vec![0; stride * count as usize];
+    let mut reservation = sealer.reserve(count).expect("numbers are left");
+    for (packet, number) in train.chunks_mut(stride).zip(0..) {
+        packet[HEADER_LENGTH..HEADER_LENGTH + inner].fill(number);
+        reservation.seal(packet, inner, NEXT_HEADER_IPV6).expect("there is room");
+    }
+    train
+}
+
+fn open_all(opener: &EspOpener, train: &mut [u8], stride: usize) -> Vec<Result<(u8, u32), EspError>> {
+    let mut outcomes = Vec::new();
+    opener.open_train(train, stride, |outcome| {
+        outcomes.push(outcome.map(|inner| (inner.packet.first().copied().unwrap_or(0), inner.sequence)));
+    });
+    outcomes
+}
+
+#[test]
+fn a_train_opens_as_its_packets_would() {
+    let key = key(CipherSuite::Aes128Gcm);
+    let sealer = EspSealer::new(SPI, &key);
+    let stride = sealed_length(33);
+    let mut whole = train(&sealer, 150, 33);
+    // A repetition, a forgery, and a packet that is cut short at the end.
+    let (first, rest) = whole.split_at_mut(stride);
+    rest[..stride].copy_from_slice(first);
+    whole[5 * stride + 40] ^= 1;
+    whole.truncate(149 * stride + 20);
+
+    let single = EspOpener::new(&key);
+    let expected: Vec<_> = whole
+        .chunks(stride)
+        .map(|packet| single.open(&mut packet.to_vec()).map(|inner| (inner.packet[0], inner.sequence)))
+        .collect();
+    assert_eq!(expected[1], Err(EspError::Replayed(1)));
+    assert_eq!(expected[5], Err(EspError::NotAuthentic));
+    assert_eq!(expected[149], Err(EspError::Malformed));
+    assert_eq!(expected.iter().filter(|outcome| outcome.is_ok()).count(), 147);
+
+    let opener = EspOpener::new(&key);
+    assert_eq!(open_all(&opener, &mut whole.clone(), stride), expected);
+    let again = open_all(&opener, &mut whole, stride);
+    assert!(again.iter().all(|outcome| outcome.is_err()), "no packet of a train opens twice");
+}
+
+#[test]
+fn a_reservation_is_nobody_elses_and_goes_on_one_by_one() {
+    let sealer = EspSealer::new(SPI, &key(CipherSuite::Aes128Gcm));
+    let number = |packet: &[u8]| u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+    let mut reservation = sealer.reserve(2).expect("numbers are left");
+    assert_eq!(number(&sealed(&sealer, b"", NEXT_HEADER_DUMMY)), 3);
+    let numbers: Vec<u32> = (0..4)
+        .map(|_| {
+            let mut packet = [0; sealed_length(0)];
+            reservation.seal(&mut packet, 0, NEXT_HEADER_DUMMY).expect("there is room");
+            number(&packet)
+        })
+        .collect();
+    assert_eq!(numbers, [1, 2, 4, 5]);
+    sealer.last.store(u32::MAX - 1, Ordering::Relaxed);
+    assert_eq!(sealer.reserve(2).map(|_| ()), Err(SealError::Exhausted));
+    assert!(sealer.reserve(1).is_ok(), "what is left may be used");
 }

@@ -4,6 +4,7 @@ mod generations;
 mod inner;
 mod properties;
 mod relay;
+mod trains;
 mod tunnels;
 
 use super::{Carried, Inbound, InboundRefusal, Tunnel, TunnelSettings, TunnelTable};

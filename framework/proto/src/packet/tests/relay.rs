@@ -80,3 +80,13 @@ fn identifiers_are_used_once_and_freed_together() {
     assert!(table.is_empty());
     assert!(table.install(at(1), SPI_MN, SPI_CN).is_some());
 }
+
+#[test]
+fn a_train_is_counted_as_its_packets() {
+    let table = relay();
+    table.prove(SPI_MN, mn_outer());
+    table.prove(SPI_CN, cn_outer());
+    assert_eq!(table.relay_train(at(1), mn_outer(), SPI_CN, 44, 60_000), Relayed::To(cn_outer()));
+    let relay = table.get(SPI_CN).expect("it is installed");
+    assert_eq!(relay.counters(SPI_CN), LegCounters { packets: 44, bytes: 60_000 });
+}
