@@ -30,3 +30,5 @@ pub mod roots;
 mod socket;
 pub mod tcp;
 pub mod udp;
+//! The ports of an entity on the operating system.
+pub mod tun;
