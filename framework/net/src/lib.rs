@@ -31,4 +31,5 @@ mod socket;
 pub mod tcp;
 pub mod udp;
 //! The ports of an entity on the operating system.
+pub mod packet_path;
 pub mod tun;

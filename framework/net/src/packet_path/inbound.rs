@@ -1,0 +1,150 @@
+//! From the network to the device: receive a train, tell ESP from signalling, open in place, join, write.
+
+use super::Shared;
+use super::socket::{ReceivedTrain, TrainSocket};
+use super::upward::Event;
+use crate::tun::Queue;
+use crate::tun::offload::{Coalescer, Mergeable};
+use bytes::Bytes;
+use ntmobile_ports::net::Received;
+use ntmobile_proto::packet::{Arrival, InboundRefusal};
+use ntmobile_proto::time::Instant;
+use ntmobile_wire::datagram::{Datagram, classify};
+use ntmobile_wire::identifier::Spi;
+use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
+
+/// So many trains are received before outgoing packets get their turn.
+const TURN: usize = 4;
+
+/// Room for the longest train.
+pub(super) const RECEIVE_BUFFER: usize = 65_536;
+
+/// The incoming side of one thread.
+pub(super) struct Inbound {
+    buffer: Box<[u8]>,
+}
+
+impl Inbound {
+    pub(super) fn new() -> Self {
+        Self { buffer: vec![0; RECEIVE_BUFFER].into() }
+    }
+
+    /// Receives what there is, within a turn. Returns whether there was anything.
+    pub(super) fn turn(&mut self, shared: &Shared, socket: &TrainSocket, queue: Option<&Queue>) -> bool {
+        for number in 0..TURN {
+            let ControlFlow::Continue(train) = receive(shared, socket, &mut self.buffer) else { return number > 0 };
+            let Some(train) = train else { continue };
+            let now = shared.clock.now();
+            let mut delivery = Delivery { shared, queue, now, train };
+            delivery.deliver(&mut self.buffer[..train.length]);
+        }
+        true
+    }
+}
+
+/// Receives a train, if there is one; errors of single datagrams are counted and passed over.
+pub(super) fn receive(
+    shared: &Shared,
+    socket: &TrainSocket,
+    buffer: &mut [u8],
+) -> ControlFlow<(), Option<ReceivedTrain>> {
+    match socket.receive(buffer) {
+        Ok(train) => {
+            shared.counters.received.add(train.length.div_ceil(train.stride) as u64);
+            shared.counters.trains_received.add(1);
+            ControlFlow::Continue(Some(train))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Break(()),
+        Err(_) => {
+            // Truncated, or an ICMP error about something sent before: neither says anything about the next.
+            shared.counters.malformed.add(1);
+            ControlFlow::Continue(None)
+        }
+    }
+}
+
+/// The datagrams of `train` that begin it and are of the same kind as the first; what they are, and how many octets.
+pub(super) fn run(datagrams: &[u8], stride: usize) -> (Datagram, usize) {
+    let mut chunks = datagrams.chunks(stride);
+    let Some(first) = chunks.next() else { return (Datagram::Malformed, 0) };
+    let kind = classify(first);
+    let same = chunks.take_while(|datagram| classify(datagram) == kind);
+    (kind, same.fold(first.len(), |length, datagram| length + datagram.len()))
+}
+
+/// What becomes of one train.
+struct Delivery<'a> {
+    shared: &'a Shared,
+    queue: Option<&'a Queue>,
+    now: Instant,
+    train: ReceivedTrain,
+}
+
+impl Delivery<'_> {
+    fn deliver(&mut self, mut datagrams: &mut [u8]) {
+        let stride = self.train.stride;
+        let mut coalescer = Coalescer::new(self.queue.map_or(Mergeable::default(), Queue::mergeable));
+        while !datagrams.is_empty() {
+            let (kind, length) = run(datagrams, stride);
+            let (same, rest) = datagrams.split_at_mut(length);
+            datagrams = rest;
+            match kind {
+                Datagram::Esp(spi) => self.open(spi, same, &mut coalescer),
+                Datagram::Signalling => {
+                    same.chunks(stride).for_each(|datagram| self.shared.signal(&self.train, datagram));
+                }
+                Datagram::Keepalive => {}
+                Datagram::Malformed => self.shared.counters.malformed.add(same.len().div_ceil(stride) as u64),
+            }
+        }
+        coalescer.finish(|parts| self.write(parts));
+    }
+
+    /// Opens packets of one SPI and has them joined and written.
+    fn open<'a>(&self, spi: Spi, packets: &'a mut [u8], coalescer: &mut Coalescer<'a>) {
+        let counters = &self.shared.counters;
+        let Some(tunnel) = self.shared.table.load().by_spi(spi) else {
+            return counters.unknown_spi.add(packets.len().div_ceil(self.train.stride) as u64);
+        };
+        let notices =
+            tunnel.arrive(self.now, self.train.from, spi, packets, self.train.stride, |arrival| match arrival {
+                Ok(Arrival::Packet(packet)) => coalescer.push(packet, |parts| self.write(parts)),
+                Ok(Arrival::Control(message)) => {
+                    let (peer, bytes) = (tunnel.settings().peer.clone(), Bytes::copy_from_slice(message));
+                    self.shared.tell(Event::Control { peer, bytes });
+                }
+                Ok(Arrival::Nothing) => {}
+                Err(InboundRefusal::Malformed) => counters.malformed.add(1),
+                Err(InboundRefusal::UnknownSpi(_)) => counters.unknown_spi.add(1),
+                Err(InboundRefusal::Esp(_)) => counters.refused.add(1),
+                Err(InboundRefusal::ForeignInner) => counters.foreign_inner.add(1),
+            });
+        for notice in notices {
+            self.shared.tell(Event::Notice(notice));
+        }
+    }
+
+    fn write(&self, parts: &[IoSlice<'_>]) {
+        let written = self.queue.is_some_and(|queue| queue.write(parts).is_ok());
+        let counter = if written { &self.shared.counters.written } else { &self.shared.counters.unwritten };
+        counter.add(1);
+    }
+}
+
+impl Shared {
+    /// Hands a signalling datagram up.
+    pub(super) fn signal(&self, train: &ReceivedTrain, datagram: &[u8]) {
+        let received = Received { from: train.from, to: train.to, bytes: Bytes::copy_from_slice(datagram) };
+        if self.signalling.try_send(received).is_err() {
+            self.counters.signalling_overload.add(1);
+        }
+    }
+
+    /// Hands an event up.
+    pub(super) fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.counters.events_overload.add(1);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Waiting for packets, and being woken for another reason.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// How long a full socket is waited for at a time, in milliseconds.
+const ROOM_PATIENCE: libc::c_int = 10;
+
+/// What wakes a thread that waits for packets.
+#[derive(Debug)]
+pub(super) struct Waker(OwnedFd);
+
+impl Waker {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: the call takes its arguments by value.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made and is nobody else's.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Wakes the thread, now or when it next waits.
+    pub(super) fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight octets are read. It fails only when the counter is full, and then the thread wakes anyway.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Waits until one of these can be read, or the waker is woken.
+    pub(super) fn wait(&self, readable: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
+        let entry = |fd: libc::c_int| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let [first, second] = readable.map(|fd| entry(fd.map_or(-1, |fd| fd.as_raw_fd())));
+        let mut entries = [first, second, entry(self.0.as_raw_fd())];
+        poll(&mut entries, -1)?;
+        if entries[2].revents != 0 {
+            let mut count = [0; 8];
+            // SAFETY: eight octets are written.
+            unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        }
+        Ok(())
+    }
+}
+
+/// Waits a moment for room to send.
+pub(super) fn wait_for_room(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let entry = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    poll(&mut [entry], ROOM_PATIENCE)
+}
+
+fn poll(entries: &mut [libc::pollfd], patience: libc::c_int) -> io::Result<()> {
+    // SAFETY: the entries live through the call.
+    match unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, patience) } {
+        -1 => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            error => Err(error),
+        },
+        _ => Ok(()),
+    }
+}
