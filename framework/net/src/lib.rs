@@ -8,6 +8,7 @@
 //! | `compute::Compute` | [`compute::WorkerPool`] | as many threads as there are processors |
 //! | `wire::entropy::Entropy` | [`entropy::SystemEntropy`] | the operating system's generator |
 //! | DNS root servers | [`roots::root_hints`] | the thirteen that IANA publishes |
+//! | application packets | [`packet_path::PacketPath`] | threads between a [`tun::Tun`] device and the network, by the train |
 //!
 //! TLS legs need no port of their own: `ntmobile_ports::quic::TlsEndpoint` runs on [`udp::OsUdpPort`] and
 //! [`clock::OsClock`] with `CryptoChoice::System`.
@@ -26,10 +27,9 @@ pub mod footprint;
 pub mod names;
 pub mod net;
 mod netlink;
+pub mod packet_path;
 pub mod roots;
 mod socket;
 pub mod tcp;
-pub mod udp;
-//! The ports of an entity on the operating system.
-pub mod packet_path;
 pub mod tun;
+pub mod udp;

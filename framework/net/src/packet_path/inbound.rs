@@ -104,15 +104,15 @@ impl Delivery<'_> {
     /// Opens packets of one SPI and has them joined and written.
     fn open<'a>(&self, spi: Spi, packets: &'a mut [u8], coalescer: &mut Coalescer<'a>) {
         let counters = &self.shared.counters;
-        let Some(tunnel) = self.shared.table.load().by_spi(spi) else {
+        let Some(tunnel) = self.shared.table.load().receiving(spi) else {
             return counters.unknown_spi.add(packets.len().div_ceil(self.train.stride) as u64);
         };
         let notices =
             tunnel.arrive(self.now, self.train.from, spi, packets, self.train.stride, |arrival| match arrival {
                 Ok(Arrival::Packet(packet)) => coalescer.push(packet, |parts| self.write(parts)),
                 Ok(Arrival::Control(message)) => {
-                    let (peer, bytes) = (tunnel.settings().peer.clone(), Bytes::copy_from_slice(message));
-                    self.shared.tell(Event::Control { peer, bytes });
+                    let (tunnel, bytes) = (tunnel.settings().spi_in, Bytes::copy_from_slice(message));
+                    self.shared.tell(Event::Control { tunnel, bytes });
                 }
                 Ok(Arrival::Nothing) => {}
                 Err(InboundRefusal::Malformed) => counters.malformed.add(1),

@@ -12,7 +12,7 @@ use ntmobile_proto::packet::{Departure, InnerHeader, OutboundRefusal, PathLimit,
 use ntmobile_proto::time::Instant;
 use ntmobile_wire::esp::{HEADER_LENGTH, sealed_length};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// So many packets are read before incoming ones get their turn.
@@ -80,8 +80,10 @@ impl Outbound {
         let table = shared.table.load();
         let Some(tunnel) = table.towards(header.destination) else {
             counters.no_tunnel.add(count as u64);
-            let packet = is_single.then(|| Bytes::copy_from_slice(packet));
-            shared.tell(Event::NoTunnel { destination: header.destination, packet });
+            if may_be_a_peer(header.destination) {
+                let packet = is_single.then(|| Bytes::copy_from_slice(packet));
+                shared.tell(Event::NoTunnel { destination: header.destination, packet });
+            }
             return count;
         };
         if is_too_big(now, &tunnel, longest, packet, shared, queue) {
@@ -106,6 +108,14 @@ impl Outbound {
             Err(OutboundRefusal::Malformed | OutboundRefusal::NoTunnel(_)) => counters.not_ip.add(count as u64),
         }
         count
+    }
+}
+
+/// Whether an address can be one node's. What the kernel says to all neighbours of a new device is for nobody.
+fn may_be_a_peer(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_multicast() && !address.is_broadcast(),
+        IpAddr::V6(address) => !address.is_multicast() && !address.is_unicast_link_local(),
     }
 }
 

@@ -1,1 +1,165 @@
-//! .
+//! Trains on the loopback, a relay of them, and what applications are told. Without privilege: no device.
+
+use super::socket::{LONGEST_TRAIN, TrainSocket};
+use super::*;
+use crate::clock::OsClock;
+use crate::tun::offload::{add_bytes, fold};
+use bytes::Bytes;
+use ntmobile_wire::datagram::{NON_ESP_MARKER, decode_source_unknown};
+use ntmobile_wire::identifier::Spi;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+const SPI_MN: Spi = Spi(0x1111_1110);
+const SPI_CN: Spi = Spi(0x2222_2220);
+
+/// A socket on the loopback and where it is.
+fn end() -> (TrainSocket, SocketAddr) {
+    let socket = TrainSocket::bind(0, 1).expect("a free port").remove(0);
+    let port = socket.port().expect("it is bound");
+    (socket, (Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// Receives until so many octets have come; each datagram by itself.
+fn receive(socket: &TrainSocket, octets: usize) -> Vec<Vec<u8>> {
+    let mut buffer = vec![0; LONGEST_TRAIN];
+    let (mut datagrams, mut left) = (Vec::new(), octets);
+    while left > 0 {
+        let Ok(train) = socket.receive(&mut buffer) else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        left -= train.length;
+        datagrams.extend(buffer[..train.length].chunks(train.stride).map(<[u8]>::to_vec));
+    }
+    datagrams
+}
+
+/// ESP packets towards CN as far as a relay can see, of `length` octets each.
+fn packets(count: u8, length: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|number| [&SPI_CN.0.to_be_bytes()[..], &vec![number; length - 4]].concat()).collect()
+}
+
+#[test]
+fn a_train_comes_apart_as_it_was_put_together() {
+    let ((sender, from), (receiver, to)) = (end(), end());
+    let mut datagrams = packets(40, 1_200);
+    datagrams.push(packets(1, 77).remove(0));
+    sender.send_train(to, &datagrams.concat(), 1_200).expect("the loopback takes it");
+    assert_eq!(receive(&receiver, 40 * 1_200 + 77), datagrams);
+    let over_v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, to.port()));
+    sender.send_train(over_v6, &datagrams.concat(), 1_200).expect("the loopback takes it");
+    assert_eq!(receive(&receiver, 40 * 1_200 + 77), datagrams);
+
+    sender.send(to, b"one").expect("the loopback takes it");
+    let mut buffer = [0; 100];
+    let one = loop {
+        if let Ok(one) = receiver.receive(&mut buffer) {
+            break one;
+        }
+    };
+    assert_eq!((one.from, one.to, one.length), (from, to.ip(), 3), "addresses are told as they are");
+}
+
+#[test]
+fn threads_share_a_port_and_a_stranger_is_refused() {
+    let sockets = TrainSocket::bind(0, 3).expect("a free port");
+    let port = sockets[0].port().expect("it is bound");
+    assert!(sockets.iter().all(|socket| socket.port().is_ok_and(|other| other == port)));
+    assert_eq!(TrainSocket::bind(port, 1).err(), Some(NetError::PortInUse(port)));
+    assert_eq!(TrainSocket::bind(port, 2).err(), Some(NetError::PortInUse(port)));
+}
+
+#[tokio::test]
+async fn a_relay_forwards_trains_between_proved_legs_and_hands_signalling_up() {
+    let relay = PacketPath::relay(0, 2, Arc::new(OsClock)).expect("a free port");
+    let to: SocketAddr = (Ipv4Addr::LOCALHOST, relay.signalling().port()).into();
+    let ((mn, mn_address), (cn, cn_address)) = (end(), end());
+    let table = Arc::new(RelayTable::new());
+    table.install(OsClock.now(), SPI_MN, SPI_CN).expect("the table is empty");
+    relay.forward_by(Arc::clone(&table), Session(7));
+
+    let train = packets(30, 1_000);
+    mn.send_train(to, &train.concat(), 1_000).expect("the loopback takes it");
+    let said = loop {
+        let mut buffer = [0; 1_500];
+        if let Ok(answer) = mn.receive(&mut buffer) {
+            break buffer[..answer.length].to_vec();
+        }
+    };
+    let (header, answer) = decode_source_unknown(&said).expect("the relay says that it does not know the sender");
+    assert_eq!((header.session, answer.spi), (Session(7), SPI_CN));
+
+    assert!(table.prove(SPI_MN, mn_address) && table.prove(SPI_CN, cn_address));
+    mn.send_train(to, &train.concat(), 1_000).expect("the loopback takes it");
+    assert_eq!(receive(&cn, 30_000), train);
+    let relayed = table.get(SPI_CN).expect("it is installed");
+    assert_eq!((relayed.counters(SPI_CN).packets, relayed.counters(SPI_CN).bytes), (30, 30_000));
+
+    let question = [&NON_ESP_MARKER[..], b"question"].concat();
+    cn.send(to, &question).expect("the loopback takes it");
+    let received = relay.signalling().receive().await.expect("it comes up");
+    assert_eq!((received.from, &received.bytes[..]), (cn_address, &question[..]));
+    relay.signalling().send(cn_address, Bytes::from_static(b"answer")).expect("the loopback takes it");
+    assert_eq!(receive(&cn, 6), [b"answer"]);
+}
+
+#[tokio::test]
+async fn what_nobody_takes_up_is_dropped_and_counted() {
+    let (path, _events) = PacketPath::node(0, 1, Arc::new(OsClock)).expect("a free port");
+    let (sender, _) = end();
+    let to: SocketAddr = (Ipv4Addr::LOCALHOST, path.signalling().port()).into();
+    while path.counters().signalling_overload.get() == 0 {
+        sender.send(to, &[0; 12]).expect("the loopback takes it");
+    }
+    sender.send(to, &packets(1, 100)[0]).expect("the loopback takes it");
+    sender.send(to, &[1, 2, 3]).expect("the loopback takes it");
+    while path.counters().unknown_spi.get() == 0 || path.counters().malformed.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..UPWARD {
+        path.signalling().receive().await.expect("as many as may wait are there");
+    }
+}
+
+#[test]
+fn a_path_has_room_for_what_is_left_beside_the_headers() {
+    let v4: SocketAddr = (Ipv4Addr::LOCALHOST, 1).into();
+    let v6: SocketAddr = (Ipv6Addr::LOCALHOST, 1).into();
+    assert_eq!((outbound::room(v4, 1_500), outbound::room(v6, 1_500)), (1_438, 1_418));
+    assert_eq!(sealed_length(1_438) + 28, 1_500);
+    assert_eq!(outbound::room(v4, 20), 0);
+    let largest = largest_super_packet(1_420);
+    assert!((40_000..=65_536).contains(&largest), "{largest}");
+}
+
+/// Adds up to all ones if the checksum in it is right.
+fn sum(start: u64, bytes: &[u8]) -> u16 {
+    fold(add_bytes(start, bytes))
+}
+
+#[test]
+fn an_application_is_told_how_much_fits() {
+    let mut packet = vec![0x45, 0, 5, 0, 0, 1, 0x40, 0, 64, 6, 0, 0, 100, 64, 0, 1, 100, 64, 0, 2];
+    packet.resize(1_280, 9);
+    let answer = too_big::packet_too_big(&packet, 1_280).expect("it may not be fragmented");
+    assert_eq!(answer.len(), 576);
+    assert_eq!((&answer[12..16], &answer[16..20]), (&packet[16..20], &packet[12..16]));
+    assert_eq!((&answer[20..22], &answer[26..28]), (&[3, 4][..], &1_280u16.to_be_bytes()[..]));
+    assert_eq!((sum(0, &answer[..20]), sum(0, &answer[20..])), (0xffff, 0xffff));
+    packet[6] = 0;
+    assert_eq!(too_big::packet_too_big(&packet, 1_280), None, "it may be fragmented");
+
+    let mut packet = vec![0x60, 0, 0, 0, 5, 0, 17, 64];
+    packet.extend_from_slice(&[1; 16]);
+    packet.extend_from_slice(&[2; 16]);
+    packet.resize(1_320, 3);
+    let answer = too_big::packet_too_big(&packet, 1_300).expect("IPv6 is never fragmented on its way");
+    assert_eq!(answer.len(), 1_280);
+    assert_eq!((&answer[8..24], &answer[24..40]), (&packet[24..40], &packet[8..24]));
+    assert_eq!((&answer[40..42], &answer[44..48]), (&[2, 0][..], &1_300u32.to_be_bytes()[..]));
+    let pseudo = u64::from(1_240u16.to_be()) + u64::from(58u16.to_be());
+    assert_eq!(sum(pseudo, &answer[8..]), 0xffff);
+    packet[6] = 58;
+    assert_eq!(too_big::packet_too_big(&packet, 1_300), None, "no error about an error");
+}

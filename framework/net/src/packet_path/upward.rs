@@ -4,7 +4,7 @@ use super::Shared;
 use bytes::Bytes;
 use ntmobile_ports::net::{NetError, Received, UdpPort};
 use ntmobile_proto::machine::PacketNotice;
-use ntmobile_wire::name::Fqdn;
+use ntmobile_wire::identifier::Spi;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +18,8 @@ pub enum Event {
     Notice(PacketNotice),
     /// A message of the peer's signalling came through a tunnel.
     Control {
-        /// The tunnel's other end.
-        peer: Fqdn,
+        /// The tunnel: the SPI towards us that it was installed with.
+        tunnel: Spi,
         /// The message, in its frame.
         bytes: Bytes,
     },

@@ -170,11 +170,6 @@ impl TunnelTable {
         self.snapshot.load().by_address.get(&destination)?.last().cloned()
     }
 
-    /// The tunnel that packets of this SPI come through.
-    pub fn by_spi(&self, spi: Spi) -> Option<Arc<Tunnel>> {
-        self.snapshot.load().by_identifier.get(&spi.identifier()).cloned()
-    }
-
     /// Seals an application's packet; returns where it goes.
     pub fn outbound(&self, now: Instant, packet: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
         self.send(now, packet, |_| true)

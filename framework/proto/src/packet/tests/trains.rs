@@ -44,7 +44,7 @@ fn a_train_arrives_in_order_once_and_is_counted() {
     let stride = train.len() / 100;
     let (outcomes, notices) = open(&cn, mn_outer(), SPI_CN, &mut train.clone(), stride);
     assert_eq!(outcomes, packets.iter().cloned().map(Ok).collect::<Vec<_>>());
-    assert_eq!(notices, [PacketNotice::Proved { peer: cn.tunnel.settings().peer.clone() }]);
+    assert_eq!(notices, [PacketNotice::Proved { tunnel: cn.tunnel.settings().spi_in }]);
     let (sent, received) = (mn.tunnel.counters(), cn.tunnel.counters());
     assert_eq!((sent.packets_out, sent.bytes_out), (100, 9_000));
     assert_eq!((received.packets_in, received.bytes_in), (100, 9_000));
@@ -61,7 +61,7 @@ fn a_train_from_elsewhere_tells_once_that_the_peer_has_roamed() {
     let stride = train(1).len();
     open(&cn, mn_outer(), SPI_CN, &mut train(2), stride);
     let elsewhere = address("198.51.100.7:9");
-    let roamed = PacketNotice::Roamed { peer: cn.tunnel.settings().peer.clone(), from: elsewhere };
+    let roamed = PacketNotice::Roamed { tunnel: cn.tunnel.settings().spi_in, from: elsewhere };
     assert_eq!(open(&cn, elsewhere, SPI_CN, &mut train(2), stride).1, [roamed]);
     assert_eq!(open(&cn, elsewhere, SPI_CN, &mut train(2), stride).1, []);
 }
