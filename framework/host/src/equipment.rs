@@ -29,7 +29,6 @@ use ntmobile_telemetry::export::Exporter;
 use ntmobile_telemetry::upload::{Collector, UploadError};
 use ntmobile_telemetry::{Recorder, Timeline, TimelineError};
 use rustls::RootCertStore;
-use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +89,7 @@ impl Equipment {
             Some(url) => {
                 let failed = |error| tracing::warn!(%error, "the collector did not take a request");
                 let (queue, exporter) = Exporter::start(Collector::new(url, COLLECTOR_PATIENCE)?, failed);
-                (Recorder::new(timeline, BufWriter::with_capacity(1 << 16, queue)), Some(exporter))
+                (Recorder::new(timeline, queue), Some(exporter))
             }
         };
         let options = NetOptions { allow_loopback: settings.loopback, ..options };
@@ -203,5 +202,46 @@ fn log(entity: &str, event: &EntityEvent) {
         tracing::debug!(entity, "{event}");
     } else {
         tracing::info!(entity, "{event}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ntmobile_settings::units::ms;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_is_counted_reaches_the_collector_while_the_host_runs() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let otlp = Some(format!("http://{}", listener.local_addr().expect("an address")));
+        let (taken, requests) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut buffer = [0; 4_096];
+            let length = stream.read(&mut buffer).expect("a request");
+            taken.send(buffer[..length].to_vec()).expect("the test waits");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("answered");
+        });
+        let settings = HostSettings { otlp, otlp_every: ms(10), loopback: true, ..HostSettings::default() };
+        actix_rt::System::new().block_on(async {
+            let equipment = Equipment::new("dc.u1.example", &settings, NetOptions::server()).expect("equipment");
+            equipment.host.recorder().count("dc.u1.example", "dc.registered", 1);
+            let came = async {
+                loop {
+                    if let Ok(request) = requests.try_recv() {
+                        return request;
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let request = tokio::select! {
+                request = came => request,
+                () = equipment.export() => panic!("it exports for ever"),
+            };
+            assert!(request.starts_with(b"POST /v1/metrics "), "{}", String::from_utf8_lossy(&request));
+        });
     }
 }
