@@ -1,14 +1,14 @@
-//! The keys that DCs share with one of their servers (K_dcns, K_dcrs): checked, stored, held, put back after a restart.
+//! The keys that DCs share with one of their servers (K_dcns, K_dcrs): asked for, checked, stored, held, put back after a restart.
 
 use crate::certificate::CertificateRole;
 use crate::deadlines::Deadlines;
 use crate::endpoint::{Association, Endpoint, Peer};
-use crate::machine::{Context, Record, Write};
+use crate::machine::{Context, Record, StoreFailure, Write};
 use crate::stored_message::{StoredMessage, deletion};
 use crate::time::Instant;
-use crate::tls::TlsTicket;
+use crate::tls::{self, TlsTicket};
 use ntmobile_wire::identifier::{KeyId, Session};
-use ntmobile_wire::message::{KeySharingRequest, Message, RefusalCode, SharedKeyPurpose};
+use ntmobile_wire::message::{KeySharingRequest, KeySharingResponse, Message, RefusalCode, SharedKeyPurpose};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +33,10 @@ impl Default for Coordinators {
 }
 
 /// Which key it is, seen from the server that does not make it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SharedKeyKind {
+    /// The server itself.
+    pub(crate) server: Fqdn,
     pub(crate) purpose: SharedKeyPurpose,
     pub(crate) kind: KeyKind,
     pub(crate) role: Role,
@@ -43,6 +45,12 @@ pub(crate) struct SharedKeyKind {
 
 /// Why a key is not accepted.
 pub(crate) type NotShared = (RefusalCode, &'static str);
+
+/// A key that is being stored; the DC is answered when it is.
+pub(crate) struct Sharing {
+    ticket: TlsTicket,
+    request: KeySharingRequest,
+}
 
 /// The keys held.
 pub(crate) struct SharedKeys {
@@ -63,21 +71,65 @@ impl SharedKeys {
         self.held.len()
     }
 
-    /// Whether a DC may share this key with us.
-    pub(crate) fn check<T>(
+    /// A request over TLS: *Key Sharing Request* is the only one that such a server takes. Gives what is to be stored before
+    /// it is answered, or nothing, where it has been refused.
+    pub(crate) fn asked<T, E>(
         &self,
+        cx: &mut Context<'_, E>,
         endpoint: &Endpoint<T>,
-        ticket: &TlsTicket,
-        request: &KeySharingRequest,
-    ) -> Result<(), NotShared> {
+        (ticket, message): (TlsTicket, Message),
+        room: Result<(), NotShared>,
+    ) -> Option<(Sharing, Write)> {
+        let session = endpoint.session();
+        let Message::KeySharingRequest(request) = message else {
+            tls::refuse(cx, session, &ticket, RefusalCode::Unsupported, "this server shares keys only");
+            return None;
+        };
+        if !ticket.is_from(CertificateRole::DirectionCoordinator, &request.requester) {
+            let detail = "the certificate is not that of the Direction Coordinator which asks";
+            tls::refuse_bearer(cx, session, &ticket, detail);
+            return None;
+        }
+        if let Err((code, detail)) = self.check(endpoint, &request).and(room) {
+            tls::refuse(cx, session, &ticket, code, detail);
+            return None;
+        }
+        let stored = StoredMessage::new(request.requester.clone(), cx.wall, request.lifetime_s, request.clone());
+        let write = stored.write(self.what.table, request.key.id);
+        Some((Sharing { ticket, request }, write))
+    }
+
+    /// The store has taken the key, or not: the DC is answered. Where the key is shared, gives the DC and the deletions of
+    /// the keys that this one replaces.
+    pub(crate) fn stored<T, E>(
+        &mut self,
+        cx: &mut Context<'_, E>,
+        endpoint: &mut Endpoint<T>,
+        Sharing { ticket, request }: Sharing,
+        result: Result<(), StoreFailure>,
+    ) -> Option<(Fqdn, Vec<Write>)> {
+        let session = endpoint.session();
+        if let Err(failure) = result {
+            let detail: String = failure.to_string().chars().take(60).collect();
+            tls::refuse(cx, session, &ticket, RefusalCode::StorageFailed, &detail);
+            return None;
+        }
+        // Another key may have taken the identifier while this one was being stored.
+        if let Err((code, detail)) = self.check(endpoint, &request) {
+            tls::refuse(cx, session, &ticket, code, detail);
+            return None;
+        }
+        let coordinator = request.requester.clone();
+        let ends = cx.now + Duration::from_secs(request.lifetime_s.into());
+        let deletions = self.hold(endpoint, request, Some(ticket.session), ends);
+        tls::answer(cx, session, &ticket, KeySharingResponse { server: self.what.server.clone() });
+        Some((coordinator, deletions))
+    }
+
+    /// Whether a DC may share this key with us.
+    fn check<T>(&self, endpoint: &Endpoint<T>, request: &KeySharingRequest) -> Result<(), NotShared> {
         if request.purpose != self.what.purpose {
             return Err((RefusalCode::Unsupported, "this server shares no key of that purpose"));
-        }
-        if !ticket.is_from(CertificateRole::DirectionCoordinator, &request.requester) {
-            return Err((
-                RefusalCode::NotAllowed,
-                "the certificate is not that of the Direction Coordinator which asks",
-            ));
         }
         if self.coordinators.admitted.as_ref().is_some_and(|admitted| !admitted.contains(&request.requester)) {
             return Err((RefusalCode::NotAllowed, "this server does not work for the requester"));
@@ -94,14 +146,8 @@ impl SharedKeys {
         }
     }
 
-    /// The record of a key.
-    pub(crate) fn write<E>(&self, cx: &Context<'_, E>, request: &KeySharingRequest) -> Write {
-        let stored = StoredMessage::new(request.requester.clone(), cx.wall, request.lifetime_s, request.clone());
-        stored.write(self.what.table, request.key.id)
-    }
-
     /// Holds a key from now on; returns the deletions of those it replaces.
-    pub(crate) fn hold<T>(
+    fn hold<T>(
         &mut self,
         endpoint: &mut Endpoint<T>,
         request: KeySharingRequest,
@@ -139,18 +185,6 @@ impl SharedKeys {
                 deletion(self.what.table, id)
             })
             .collect()
-    }
-
-    /// Holds a key that lives for `lifetime_s` from now on; returns the deletions of those it replaces.
-    pub(crate) fn hold_new<T, E>(
-        &mut self,
-        cx: &Context<'_, E>,
-        endpoint: &mut Endpoint<T>,
-        request: KeySharingRequest,
-        session: Session,
-    ) -> Vec<Write> {
-        let ends = cx.now + Duration::from_secs(request.lifetime_s.into());
-        self.hold(endpoint, request, Some(session), ends)
     }
 
     /// Puts back a key that an earlier process held; the DC's session will be challenged. Returns what to delete.

@@ -22,7 +22,7 @@ use crate::calls::Calls;
 use crate::deadlines::Deadlines;
 use crate::endpoint::{Arrival, Endpoint, Path, Peer, Request, Retry, Ticket};
 use crate::machine::{CallId, Context, Effect, Input, Machine, Record, StoreFailure, StreamId, Write};
-use crate::shared_keys::{SharedKeyKind, SharedKeys};
+use crate::shared_keys::{SharedKeyKind, SharedKeys, Sharing};
 use crate::sizes::Sizes;
 use crate::stored_message::{StoredMessage, deletion};
 use crate::time::Instant;
@@ -31,8 +31,7 @@ use nodes::Nodes;
 use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::identifier::{KeyId, Session};
 use ntmobile_wire::message::{
-    KeySharingRequest, KeySharingResponse, Message, Notification, NotificationDirection, NtmAck, Refusal, RefusalCode,
-    SharedKeyPurpose,
+    Message, Notification, NotificationDirection, NtmAck, Refusal, RefusalCode, SharedKeyPurpose,
 };
 use ntmobile_wire::subkey::{KeyKind, Role};
 use std::convert::Infallible;
@@ -55,10 +54,7 @@ struct Waking {
 
 /// What the store is to confirm.
 enum Storing {
-    SharedKey {
-        ticket: TlsTicket,
-        request: KeySharingRequest,
-    },
+    SharedKey(Sharing),
     Node {
         ticket: Ticket,
         direction: NotificationDirection,
@@ -89,8 +85,13 @@ pub struct NotificationServer {
 impl NotificationServer {
     /// An NS that starts: its session and its transaction numbers are drawn anew.
     pub fn new(config: NotificationServerConfig, entropy: &mut dyn Entropy) -> Self {
-        let what =
-            SharedKeyKind { purpose: SharedKeyPurpose::DcNs, kind: KeyKind::Dcns, role: Role::Ns, table: SHARED_KEYS };
+        let what = SharedKeyKind {
+            server: config.name.clone(),
+            purpose: SharedKeyPurpose::DcNs,
+            kind: KeyKind::Dcns,
+            role: Role::Ns,
+            table: SHARED_KEYS,
+        };
         Self {
             endpoint: Endpoint::new(Session::draw(entropy), u64::from_be_bytes(draw(entropy))),
             shared: SharedKeys::new(what, config.coordinators.clone()),
@@ -124,24 +125,10 @@ impl NotificationServer {
     }
 
     fn tls_request(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, message: Message) {
-        let session = self.endpoint.session();
-        let Message::KeySharingRequest(request) = message else {
-            return tls::refuse(
-                cx,
-                session,
-                &ticket,
-                RefusalCode::Unsupported,
-                "a Notification Server shares keys only",
-            );
-        };
-        let checked = self.shared.check(&self.endpoint, &ticket, &request).and_then(|()| self.check_load());
-        match checked {
-            Err((code, detail)) => tls::refuse(cx, session, &ticket, code, detail),
-            Ok(()) => {
-                let write = self.shared.write(cx, &request);
-                let call = self.storing.open(Storing::SharedKey { ticket, request });
-                cx.push(Effect::Persist { call, writes: vec![write] });
-            }
+        let room = self.check_load();
+        if let Some((sharing, write)) = self.shared.asked(cx, &self.endpoint, (ticket, message), room) {
+            let call = self.storing.open(Storing::SharedKey(sharing));
+            cx.push(Effect::Persist { call, writes: vec![write] });
         }
     }
 
@@ -154,24 +141,16 @@ impl NotificationServer {
     }
 
     fn stored(&mut self, cx: &mut Cx<'_>, call: CallId, result: Result<(), StoreFailure>) {
-        let session = self.endpoint.session();
         if let Err(failure) = &result {
             cx.event(NotificationServerEvent::StoreFailed(failure.clone()));
         }
         match (self.storing.close(call), result) {
-            (Some(Storing::SharedKey { ticket, request }), Ok(())) => {
-                // Another key may have taken the identifier while this one was being stored.
-                if let Err((code, detail)) = self.shared.check(&self.endpoint, &ticket, &request) {
-                    return tls::refuse(cx, session, &ticket, code, detail);
+            (Some(Storing::SharedKey(sharing)), result) => {
+                if let Some((coordinator, deletions)) = self.shared.stored(cx, &mut self.endpoint, sharing, result) {
+                    cx.count("notification.key_shared");
+                    cx.event(NotificationServerEvent::KeyShared { coordinator });
+                    self.delete(cx, deletions);
                 }
-                cx.count("notification.key_shared");
-                cx.event(NotificationServerEvent::KeyShared { coordinator: request.requester.clone() });
-                let deletions = self.shared.hold_new(cx, &mut self.endpoint, request, ticket.session);
-                tls::answer(cx, session, &ticket, KeySharingResponse { server: self.config.name.clone() });
-                self.delete(cx, deletions);
-            }
-            (Some(Storing::SharedKey { ticket, .. }), Err(failure)) => {
-                tls::refuse(cx, session, &ticket, RefusalCode::StorageFailed, &detail_of(&failure));
             }
             (Some(Storing::Node { ticket, direction }), Ok(())) => {
                 if let Err((code, detail)) = self.check_direction(&ticket, &direction) {

@@ -22,7 +22,7 @@ use crate::deadlines::Deadlines;
 use crate::endpoint::{Arrival, Association, Endpoint, Path, Peer, Ticket, unnamed};
 use crate::machine::{CallId, Context, Effect, Input, Machine, Record, StoreFailure, Write};
 use crate::packet::{Relay, RelayTable};
-use crate::shared_keys::{NotShared, SharedKeyKind, SharedKeys};
+use crate::shared_keys::{NotShared, SharedKeyKind, SharedKeys, Sharing};
 use crate::sizes::Sizes;
 use crate::stored_message::{StoredMessage, deletion};
 use crate::time::Instant;
@@ -33,8 +33,7 @@ use ntmobile_wire::datagram::Header;
 use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::identifier::{KeyId, Session, Spi};
 use ntmobile_wire::message::{
-    KeySharingRequest, KeySharingResponse, Message, NtmAck, Refusal, RefusalCode, RelayDirection, RelayHandshake,
-    RelayResponse, SharedKeyPurpose,
+    Message, NtmAck, Refusal, RefusalCode, RelayDirection, RelayHandshake, RelayResponse, SharedKeyPurpose,
 };
 use ntmobile_wire::subkey::{KeyKind, Role};
 use return_path::ReturnPaths;
@@ -70,10 +69,7 @@ impl Relayed {
 
 /// What the store is to confirm.
 enum Storing {
-    SharedKey {
-        ticket: TlsTicket,
-        request: KeySharingRequest,
-    },
+    SharedKey(Sharing),
     Relay {
         ticket: Ticket,
         key: KeyId,
@@ -97,8 +93,13 @@ pub struct RelayServer {
 impl RelayServer {
     /// An RS that starts: its session and its transaction numbers are drawn anew.
     pub fn new(config: RelayServerConfig, entropy: &mut dyn Entropy) -> Self {
-        let what =
-            SharedKeyKind { purpose: SharedKeyPurpose::DcRs, kind: KeyKind::Dcrs, role: Role::Rs, table: SHARED_KEYS };
+        let what = SharedKeyKind {
+            server: config.name.clone(),
+            purpose: SharedKeyPurpose::DcRs,
+            kind: KeyKind::Dcrs,
+            role: Role::Rs,
+            table: SHARED_KEYS,
+        };
         Self {
             endpoint: Endpoint::new(Session::draw(entropy), u64::from_be_bytes(draw(entropy))),
             shared: SharedKeys::new(what, config.coordinators.clone()),
@@ -147,18 +148,10 @@ impl RelayServer {
     }
 
     fn tls_request(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, message: Message) {
-        let session = self.endpoint.session();
-        let Message::KeySharingRequest(request) = message else {
-            return tls::refuse(cx, session, &ticket, RefusalCode::Unsupported, "a Relay Server shares keys only");
-        };
-        let checked = self.shared.check(&self.endpoint, &ticket, &request).and_then(|()| self.check_load());
-        match checked {
-            Err((code, detail)) => tls::refuse(cx, session, &ticket, code, detail),
-            Ok(()) => {
-                let write = self.shared.write(cx, &request);
-                let call = self.storing.open(Storing::SharedKey { ticket, request });
-                cx.push(Effect::Persist { call, writes: vec![write] });
-            }
+        let room = self.check_load();
+        if let Some((sharing, write)) = self.shared.asked(cx, &self.endpoint, (ticket, message), room) {
+            let call = self.storing.open(Storing::SharedKey(sharing));
+            cx.push(Effect::Persist { call, writes: vec![write] });
         }
     }
 
@@ -171,24 +164,16 @@ impl RelayServer {
     }
 
     fn stored(&mut self, cx: &mut Cx<'_>, call: CallId, result: Result<(), StoreFailure>) {
-        let session = self.endpoint.session();
         if let Err(failure) = &result {
             cx.event(RelayServerEvent::StoreFailed(failure.clone()));
         }
         match (self.storing.close(call), result) {
-            (Some(Storing::SharedKey { ticket, request }), Ok(())) => {
-                // Another key may have taken the identifier while this one was being stored.
-                if let Err((code, detail)) = self.shared.check(&self.endpoint, &ticket, &request) {
-                    return tls::refuse(cx, session, &ticket, code, detail);
+            (Some(Storing::SharedKey(sharing)), result) => {
+                if let Some((coordinator, deletions)) = self.shared.stored(cx, &mut self.endpoint, sharing, result) {
+                    cx.count("relay.key_shared");
+                    cx.event(RelayServerEvent::KeyShared { coordinator });
+                    self.delete(cx, deletions);
                 }
-                cx.count("relay.key_shared");
-                cx.event(RelayServerEvent::KeyShared { coordinator: request.requester.clone() });
-                let deletions = self.shared.hold_new(cx, &mut self.endpoint, request, ticket.session);
-                tls::answer(cx, session, &ticket, KeySharingResponse { server: self.config.name.clone() });
-                self.delete(cx, deletions);
-            }
-            (Some(Storing::SharedKey { ticket, .. }), Err(failure)) => {
-                tls::refuse(cx, session, &ticket, RefusalCode::StorageFailed, &failure.to_string());
             }
             (Some(Storing::Relay { ticket, key }), Ok(())) => self.directed(cx, &ticket, key),
             (Some(Storing::Relay { ticket, key }), Err(failure)) => {
