@@ -7,7 +7,7 @@ use ntmobile_tests::bench::{Bench, name, server};
 use ntmobile_tests::network::{at, join, join_as, joined, network, node_config};
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Session, Transaction};
-use ntmobile_wire::key::{NamedKey, Secret};
+use ntmobile_wire::key::{NamedKey, Secret, SecretBytes};
 use ntmobile_wire::message::{Credential, KeyDistribution, KeySharingRequest, Message, RefusalCode, SharedKeyPurpose};
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn nobody_distributes_keys_but_the_account_server() {
         key: key(),
         lifetime_s: 3_600,
         node_session: Session(6),
-        cs_token: Vec::new(),
+        cs_token: SecretBytes::default(),
     };
     for role in CertificateRole::ALL {
         let refused = ask_as(&mut bench, "dc.u1.example", ("as.example", role), distribution.clone());

@@ -2,10 +2,11 @@
 //! application that leaves. On the bench.
 
 use ntmobile_proto::account_server::{AccountServer, AccountServerConfig};
-use ntmobile_proto::node::{ConnectError, Node, NodeCommand, NodeEvent};
+use ntmobile_proto::node::{ConnectError, JoinError, Node, NodeCommand, NodeEvent};
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::{Bench, name};
 use ntmobile_tests::network::{connect, coordinator, heard, join, joined, network, notification_server, outcome, say};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const ALICE: &str = "alice.u1.example";
@@ -192,4 +193,61 @@ fn who_waits_for_a_tunnel_is_told_when_its_node_leaves() {
         bench.command::<Node>(ALICE, NodeCommand::Leave);
         assert!(outcome(&mut bench, ALICE, 1).is_some(), "after {after} ms");
     }
+}
+
+#[test]
+fn a_join_that_its_application_gives_up_is_told() {
+    for after in (0..100).step_by(10) {
+        let choices = Choices::default();
+        let mut bench = network(10, &choices);
+        join(&mut bench, "alice@u1.example", &choices, "10.0.0.2", Some("198.51.100.1"));
+        bench.run_for(Duration::from_millis(after));
+        let joined_already = joined(&mut bench, ALICE);
+        bench.command::<Node>(ALICE, NodeCommand::Leave);
+        bench.run_for(Duration::from_secs(60));
+        let events: Vec<_> = bench.at::<Node>(ALICE).events.iter().map(|(_, event)| event.clone()).collect();
+        match &events[..] {
+            [NodeEvent::JoinFailed(JoinError::Left)] => assert!(!joined_already),
+            [NodeEvent::Joined { .. }] => assert!(joined_already),
+            other => panic!("after {after} ms: {other:?}"),
+        }
+    }
+}
+
+/// A server that grants keys which end at once must not make a node do nothing but log in.
+#[test]
+fn a_key_without_a_life_is_refused_at_once() {
+    for lifetime in [0, 9] {
+        let choices = Choices::default();
+        let mut bench = network(11, &choices);
+        let config =
+            AccountServerConfig { key_lifetime: Duration::from_secs(lifetime), ..AccountServerConfig::default() };
+        let machine = AccountServer::new(config, [9; 32], bench.entropy());
+        bench.restart("as.example", machine);
+        join(&mut bench, "alice@u1.example", &choices, "203.0.113.4", None);
+        bench.run_for(Duration::from_secs(60));
+        let events: Vec<_> = bench.at::<Node>(ALICE).events.iter().map(|(_, event)| event.clone()).collect();
+        assert!(matches!(&events[..], [NodeEvent::JoinFailed(_)]), "{events:?}");
+        assert!(bench.tls_frames.len() <= 4, "{} frames", bench.tls_frames.len());
+    }
+}
+
+/// What was begun and put off ends in the trace too: no span is without its parent.
+#[test]
+fn a_start_that_is_put_off_leaves_nothing_dangling_in_the_trace() {
+    let mut bench = two_nodes(12, &Choices::default());
+    bench.sever(ALICE, "dc.u1.example");
+    bench.run_for(Duration::from_secs(120));
+    bench.mend(ALICE, "dc.u1.example");
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(Duration::from_secs(90));
+    assert_connected(&mut bench, ALICE, 1);
+    let known: BTreeSet<_> = bench.spans.iter().map(|(_, span)| span.context.span).collect();
+    let dangling: Vec<_> = bench
+        .spans
+        .iter()
+        .filter(|(_, span)| span.parent.is_some_and(|parent| !known.contains(&parent)))
+        .map(|(who, span)| (who, &span.name))
+        .collect();
+    assert!(dangling.is_empty(), "{dangling:?} {:?}", bench.counters);
 }

@@ -11,8 +11,8 @@ use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi, Transaction};
 use ntmobile_wire::key::{NamedKey, PublicKey, Secret};
 use ntmobile_wire::message::{
-    CipherSuite, DirectionReason, KeyAgreement, KeySharingRequest, Message, Route, RouteDirection, SharedKeyPurpose,
-    TunnelAction, TunnelEnd, TunnelProtection,
+    CipherSuite, DirectionReason, KeyAgreement, KeySharingRequest, Message, RefusalCode, Route, RouteDirection,
+    SharedKeyPurpose, TunnelAction, TunnelEnd, TunnelProtection, TunnelResponse,
 };
 use ntmobile_wire::subkey::{KeyKind, Purpose, Role, Subkey};
 use std::time::Duration;
@@ -120,13 +120,8 @@ fn nobody_puts_a_key_of_their_own_in_the_place_of_a_nodes_at_its_coordinator() {
     assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{told:?} {:?}", bench.counters);
 }
 
-/// The RS holds K_tun and nothing else of a tunnel; with it alone it must not bring about another one.
-#[test]
-fn a_relay_cannot_direct_the_nodes_that_it_relays_for() {
-    let mut bench = two_nodes(&Choices::default(), Some("198.51.100.2"));
-    connect(&mut bench, ALICE, BOB, 1);
-    bench.run_for(Duration::from_secs(2));
-    assert!(matches!(outcome(&mut bench, ALICE, 1), Some(NodeEvent::Connected { .. })), "{:?}", bench.counters);
+/// What the RS holds of a tunnel, and its session.
+fn relays_key(bench: &Bench) -> (NamedKey, Session) {
     let frames: Vec<_> = bench.tls_frames.iter().filter_map(|c| Some((c, Frame::decode(&c.bytes).ok()?))).collect();
     let relay = name("rs.u1.example");
     let (k_dcrs, dc_session) = frames
@@ -147,6 +142,17 @@ fn a_relay_cannot_direct_the_nodes_that_it_relays_for() {
             _ => None,
         })
         .expect("the RS was directed");
+    (k_tun, rs_session)
+}
+
+/// The RS holds K_tun and nothing else of a tunnel; with it alone it must not bring about another one.
+#[test]
+fn a_relay_cannot_direct_the_nodes_that_it_relays_for() {
+    let mut bench = two_nodes(&Choices::default(), Some("198.51.100.2"));
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(Duration::from_secs(2));
+    assert!(matches!(outcome(&mut bench, ALICE, 1), Some(NodeEvent::Connected { .. })), "{:?}", bench.counters);
+    let (k_tun, rs_session) = relays_key(&bench);
     let forged = direction(BOB, "mallory.u3.example", TunnelEnd::Cn);
     let bytes = sealed(&k_tun, KeyKind::Tun, (Role::Rs, rs_session), forged);
     bench.inject(BOB, at("192.0.2.21"), bytes);
@@ -190,4 +196,82 @@ fn a_key_that_is_not_the_pinned_one_is_refused_by_name() {
     let told = outcome(&mut bench, ALICE, 1);
     let refused = matches!(&told, Some(NodeEvent::ConnectFailed { error: ConnectError::KeyAgreement(why), .. }) if why.contains("pinned"));
     assert!(refused, "{told:?} {:?}", bench.counters);
+}
+
+/// Whoever starts takes no word but the peer's own, under the key that is to protect the tunnel, for its standing.
+#[test]
+fn a_relay_cannot_answer_a_tunnel_request_in_the_peers_place() {
+    let mut bench = two_nodes(&Choices::default(), Some("198.51.100.2"));
+    connect(&mut bench, ALICE, BOB, 1);
+    let is_request = |bytes: &Bytes| Header::parse(bytes).ok().filter(|header| header.kind == 65);
+    let request = loop {
+        bench.run_for(Duration::from_millis(1));
+        let left = bench.crossed.iter().filter(|crossed| crossed.from == name(ALICE));
+        if let Some(header) = left.filter_map(|crossed| is_request(&crossed.bytes)).next() {
+            break header;
+        }
+    };
+    bench.sever("rs.u1.example", BOB);
+    let (k_tun, session) = relays_key(&bench);
+    let subkey = Subkey::derive(&k_tun.secret, Purpose::Signalling(KeyKind::Tun), Role::Rs, session);
+    let directed = bench.at::<Node>(ALICE).machine.tunnels().tunnels();
+    assert_eq!(directed.len(), 1, "its tunnel receives already");
+    let negotiation = negotiation_of(&bench);
+    let message = Message::from(TunnelResponse { negotiation, wrapped_key: Vec::new() });
+    let header = Header { kind: 0, transaction: request.transaction, key_id: k_tun.id, session, sequence: 1 << 40 };
+    bench.inject(ALICE, at("192.0.2.21"), datagram::seal(&subkey, header, &message, None));
+    bench.run_for(Duration::from_millis(100));
+    assert_eq!(outcome(&mut bench, ALICE, 1), None, "{:?}", bench.counters);
+    assert_eq!(bench.count("signalling.unexpected_answer"), 1);
+    bench.mend("rs.u1.example", BOB);
+    bench.run_for(Duration::from_secs(5));
+    let told = outcome(&mut bench, ALICE, 1);
+    assert!(matches!(told, Some(NodeEvent::Connected { .. })), "the peer's own answer counts: {told:?}");
+}
+
+/// The negotiation that the RS was directed for.
+fn negotiation_of(bench: &Bench) -> Negotiation {
+    let frames = bench.tls_frames.iter().filter_map(|c| Some((c, Frame::decode(&c.bytes).ok()?)));
+    let relay = name("rs.u1.example");
+    let (k_dcrs, session) = frames
+        .filter_map(|(crossed, frame)| match frame.message {
+            Message::KeySharingRequest(request) if crossed.to == relay => Some((request.key, frame.session)),
+            _ => None,
+        })
+        .next()
+        .expect("the RS shares a key");
+    let subkey = Subkey::derive(&k_dcrs.secret, Purpose::Signalling(KeyKind::Dcrs), Role::Dc, session);
+    let opened = bench.crossed.iter().filter_map(|crossed| datagram::open(&subkey, &crossed.bytes).ok());
+    let directions = opened.filter_map(|(_, message, _)| match message {
+        Message::RelayDirection(direction) => Some(direction.negotiation),
+        _ => None,
+    });
+    directions.last().expect("the RS was directed")
+}
+
+/// Under `k-tmp` the DCs could read along: whoever has chosen more is talked to with more, whichever end starts.
+#[test]
+fn a_node_that_wants_public_keys_is_not_talked_to_without() {
+    for (alice_wants, bob_wants, stands) in
+        [("k-tmp", "public-key", false), ("public-key", "k-tmp", true), ("public-key", "public-key", true)]
+    {
+        let with = |agreement: &str| {
+            let mut choices = Choices::default();
+            choices.set(Kind::Agreement, agreement);
+            choices
+        };
+        let mut bench = network(34, &Choices::default());
+        join(&mut bench, "alice@u1.example", &with(alice_wants), "10.0.0.2", Some("198.51.100.1"));
+        join(&mut bench, "bob@u2.example", &with(bob_wants), "203.0.113.5", None);
+        bench.run_for(Duration::from_secs(2));
+        connect(&mut bench, ALICE, BOB, 1);
+        bench.run_for(Duration::from_secs(2));
+        match outcome(&mut bench, ALICE, 1) {
+            Some(NodeEvent::Connected { .. }) => assert!(stands, "{alice_wants} {bob_wants}"),
+            Some(NodeEvent::ConnectFailed { error: ConnectError::Refused(refusal), .. }) => {
+                assert!(!stands && refusal.code == RefusalCode::NotAllowed, "{alice_wants} {bob_wants}: {refusal:?}");
+            }
+            told => panic!("{alice_wants} {bob_wants}: {told:?} {:?}", bench.counters),
+        }
+    }
 }

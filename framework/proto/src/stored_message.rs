@@ -2,9 +2,10 @@
 
 use crate::machine::Write;
 use crate::time::{Instant, UnixTime};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::{KeyId, Session, Transaction};
+use ntmobile_wire::key::secret_bytes;
 use ntmobile_wire::message::Message;
 use ntmobile_wire::name::Fqdn;
 use std::time::Duration;
@@ -30,13 +31,14 @@ impl StoredMessage {
     /// The record to write, under the key that the message hands out.
     pub(crate) fn write(self, table: &'static str, key: KeyId) -> Write {
         let frame = Frame { transaction: Transaction(0), session: Session(0), message: self.message, trace: None };
-        let mut value = BytesMut::new();
+        let frame = frame.encode();
+        let mut value = Vec::with_capacity(9 + self.teller.as_str().len() + frame.len());
         value.put_u64(self.ends.0);
         let name = self.teller.as_str().as_bytes();
         value.put_u8(u8::try_from(name.len()).expect("a name has at most 253 characters"));
         value.put_slice(name);
-        value.put_slice(&frame.encode());
-        Write { table, key: record_key(key), value: Some(value.freeze()) }
+        value.put_slice(&frame);
+        Write { table, key: record_key(key), value: Some(secret_bytes(value)) }
     }
 
     /// Reads a record; `None` if it is not one.

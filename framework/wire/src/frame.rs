@@ -2,6 +2,7 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Extensions, Reader, VERSION, Writer};
 use crate::identifier::{Session, Transaction};
+use crate::key::secret_bytes;
 use crate::message::Message;
 use crate::trace_context::TraceContext;
 use bytes::Bytes;
@@ -27,7 +28,8 @@ impl Frame {
         writer.write(&self.transaction);
         writer.write(&self.session);
         encode_body(&mut writer, &self.message, self.trace);
-        writer.finish().into()
+        // Keys travel in frames.
+        secret_bytes(writer.finish())
     }
 
     /// Reads a frame that fills `bytes` exactly.

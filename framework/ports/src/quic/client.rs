@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ntmobile_proto::machine::TlsFailure;
 use ntmobile_wire::address::DualStack;
+use ntmobile_wire::key::secret_bytes;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, ReadError, ReadToEndError, WriteError};
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
@@ -216,7 +217,8 @@ impl Client {
             ReadToEndError::Read(ReadError::ConnectionLost(error)) => failure(&error),
             _ => TlsFailure::Broken,
         })?;
-        Ok(answer.into())
+        // It may hold keys.
+        Ok(secret_bytes(answer))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::certificate::peer_certificate;
 use crate::clock::Clock;
 use crate::tls::TlsRequest;
 use ntmobile_proto::certificate::PeerCertificate;
+use ntmobile_wire::key::secret_bytes;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
@@ -80,7 +81,7 @@ impl Server {
             let mut receive = receive;
             let frame = within(&*self.clock, limit, receive.read_to_end(self.options.max_frame)).await?.ok()?;
             let (answer, answered) = oneshot::channel();
-            let request = TlsRequest { from, certificate, frame: frame.into(), answer };
+            let request = TlsRequest { from, certificate, frame: secret_bytes(frame), answer };
             within(&*self.clock, limit, async {
                 self.queue.send(request).await.ok()?;
                 answered.await.ok()

@@ -7,7 +7,7 @@ use crate::time::Instant;
 use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
 use crate::trace::{Span, SpanKind};
 use ntmobile_wire::identifier::Session;
-use ntmobile_wire::key::NamedKey;
+use ntmobile_wire::key::{NamedKey, SecretBytes};
 use ntmobile_wire::message::{
     AuthenticationRequest, AuthenticationResponse, Credential, InitialDataRequest, InitialDataResponse,
     KeyDistribution, KeyVoucher, LoginRequest, LoginResponse, Message, RefusalCode,
@@ -142,7 +142,7 @@ impl AccountServer {
             }
             Asked::Authentication(request) => AuthenticationResponse {
                 node,
-                cs_token: Vec::new(),
+                cs_token: SecretBytes::default(),
                 voucher: self.vouch(cx, &request.login),
                 voucher_key: self.signer.verifying_key(),
             }
@@ -211,7 +211,7 @@ impl AccountServer {
             key: key.clone(),
             lifetime_s: seconds(self.config.key_lifetime),
             node_session: login.ticket.session,
-            cs_token: Vec::new(),
+            cs_token: SecretBytes::default(),
         };
         login.key = Some(key);
         let trace = login.ticket.trace;
@@ -236,7 +236,7 @@ impl AccountServer {
                     key: key.clone(),
                     lifetime_s: seconds(self.config.key_lifetime),
                     dc_session,
-                    cs_token: Vec::new(),
+                    cs_token: SecretBytes::default(),
                     voucher: self.vouch(cx, request),
                     voucher_key: self.signer.verifying_key(),
                 };

@@ -8,7 +8,7 @@ use crate::time::{Instant, UnixTime};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Session, Transaction};
-use ntmobile_wire::key::{NamedKey, Secret};
+use ntmobile_wire::key::{NamedKey, Secret, secret_bytes};
 use ntmobile_wire::message::{
     AuthenticationResponse, Message, NodeInformation, NodeInformationResponse, RegistrationResponse,
 };
@@ -33,12 +33,12 @@ const VERSION: u8 = 1;
 
 /// A key and its end on the wall clock.
 pub(crate) fn key_write(table: &'static str, name: Bytes, key: &NamedKey, ends: UnixTime) -> Write {
-    let mut value = BytesMut::with_capacity(49);
+    let mut value = Vec::with_capacity(49);
     value.put_u8(VERSION);
     value.put_u64(key.id.0);
     value.put_slice(key.secret.expose());
     value.put_u64(ends.0);
-    Write { table, key: name, value: Some(value.freeze()) }
+    Write { table, key: name, value: Some(secret_bytes(value)) }
 }
 
 /// The key of a record and when it ends; `None` where the record is not sound or the key has expired.
@@ -128,15 +128,16 @@ pub(super) fn registration_write(
         session: registration.session,
     };
     let node = frame(NodeInformationResponse { node });
-    let mut value = BytesMut::new();
+    let granted = frame(granted.clone());
+    let mut value = Vec::with_capacity(23 + node.len() + granted.len());
     value.put_u8(VERSION);
     value.put_u64(key.0);
     value.put_u32(registration.epoch);
     value.put_u64(notification_ends.0);
     value.put_u16(u16::try_from(node.len()).expect("a message fits one datagram"));
     value.put_slice(&node);
-    value.put_slice(&frame(granted.clone()));
-    Write { table: REGISTRATIONS, key: application_name(peer), value: Some(value.freeze()) }
+    value.put_slice(&granted);
+    Write { table: REGISTRATIONS, key: application_name(peer), value: Some(secret_bytes(value)) }
 }
 
 /// Reads a registration; `until` is how long it is to hold.

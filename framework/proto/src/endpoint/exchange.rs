@@ -108,8 +108,10 @@ impl<T> Exchange<T> {
     }
 
     /// Whether an answer under this key may be for this request.
-    pub(super) fn accepts(&self, key: KeyId) -> bool {
-        self.request.key == key || self.request.answer_keys.contains(&key)
+    pub(super) fn accepts(&self, key: KeyId, answer: &Message) -> bool {
+        let Request { key: own, answer_keys, .. } = &self.request;
+        let is_own = *own == key && (answer_keys.is_empty() || matches!(answer, Message::Refusal(_)));
+        is_own || answer_keys.contains(&key)
     }
 
     pub(super) fn note(&mut self, at: Instant, name: &'static str) {

@@ -293,8 +293,10 @@ impl<T> Endpoint<T> {
         (message, trace): (Message, Option<TraceContext>),
     ) -> Option<Arrival<T>> {
         if exchange::is_answer(&message) {
-            let expected =
-                self.exchanges.get(&header.transaction).is_some_and(|exchange| exchange.accepts(header.key_id));
+            let expected = self
+                .exchanges
+                .get(&header.transaction)
+                .is_some_and(|exchange| exchange.accepts(header.key_id, &message));
             if expected {
                 let exchange = self.exchanges.remove(&header.transaction)?;
                 self.deadlines.cancel(&Due::Retransmit(header.transaction));

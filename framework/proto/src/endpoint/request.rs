@@ -82,7 +82,7 @@ pub enum Arrival<T> {
 pub struct Request {
     /// The key to seal it with.
     pub key: KeyId,
-    /// Further keys that the answer may come under.
+    /// Where there are any, the keys that the answer must come under; only a refusal may then come under `key`.
     pub answer_keys: Vec<KeyId>,
     /// Where to send it; tried in turn, one at each attempt.
     pub paths: Vec<Path>,

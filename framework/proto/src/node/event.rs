@@ -51,6 +51,9 @@ pub enum JoinError {
     /// The host has no network.
     #[error("the host has no usable address; connect it to a network")]
     NoAddress,
+    /// The application left before the node had joined.
+    #[error("the node was told to leave before it had joined")]
+    Left,
     /// Any other refusal.
     #[error("refused: {} ({:?})", .0.detail, .0.code)]
     Refused(Refusal),

@@ -35,6 +35,7 @@ impl Node {
             JoinError::WrongCredentials
             | JoinError::StorageFailed(_)
             | JoinError::NoAddress
+            | JoinError::Left
             | JoinError::Refused(_) => false,
         };
         if !is_silence || cx.now.since(joining.since) >= self.config.join_patience {

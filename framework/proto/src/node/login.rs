@@ -8,9 +8,10 @@ use crate::policy::{LoginKnowledge, LoginStep};
 use crate::time::{Instant, UnixTime};
 use crate::tls::{TlsCallError, TlsTarget};
 use crate::trace::{Span, SpanKind};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use ntmobile_wire::frame::Frame;
 use ntmobile_wire::identifier::{KeyId, Session, Transaction};
+use ntmobile_wire::key::secret_bytes;
 use ntmobile_wire::message::{Credential, InitialDataRequest, LoginRequest, LoginResponse, Message, RefusalCode};
 use ntmobile_wire::relogin;
 use ntmobile_wire::sealed_key::AgreementKey;
@@ -23,6 +24,8 @@ use std::time::Duration;
 const TABLE: &str = "login";
 /// A key is renewed when this part of its life is left: one tenth.
 const RENEW_AT: u32 = 10;
+/// A key of a shorter life is refused: a node would do nothing but log in.
+const LEAST_LIFETIME_S: u32 = 10;
 /// How long a failed renewal waits before it is tried again.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 
@@ -100,7 +103,7 @@ impl Node {
         self.login.trace.map(|(context, _)| context)
     }
 
-    fn end_login_span(&mut self, cx: &mut Cx<'_>, failure: Option<String>) {
+    pub(super) fn end_login_span(&mut self, cx: &mut Cx<'_>, failure: Option<String>) {
         if let Some((context, start)) = self.login.trace.take() {
             let mut span = Span::new(context, None, "Login", SpanKind::Internal, (start, cx.now))
                 .with("ntm.node", self.name().to_string())
@@ -206,7 +209,9 @@ impl Node {
         result: Result<(Session, Message), TlsCallError>,
     ) {
         match result {
-            Ok((_, Message::LoginResponse(response))) if response.node == self.name() => {
+            Ok((_, Message::LoginResponse(response)))
+                if response.node == self.name() && response.lifetime_s >= LEAST_LIFETIME_S =>
+            {
                 cx.count("node.logged_in");
                 let lifetime = Duration::from_secs(u64::from(response.lifetime_s));
                 let write = self.login_write(cx, &response);
@@ -225,7 +230,7 @@ impl Node {
                     && self.login.key().is_some() =>
             {
                 // The DC has lost or outlived the key that we tried: prove ourselves by the account instead.
-                self.forget_key();
+                self.forget_key(cx);
                 self.next_login_step(cx);
             }
             Err(error) => self.login_failed(cx, tag, error),
@@ -248,10 +253,10 @@ impl Node {
     }
 
     /// A key that the DC does not know any more.
-    pub(super) fn forget_key(&mut self) {
+    pub(super) fn forget_key(&mut self, cx: &mut Cx<'_>) {
         if let Some(key) = self.login.key() {
             self.endpoint.remove(key);
-            self.forget_directions();
+            self.forget_directions(cx);
         }
         self.login.granted = None;
         self.login.distrusted = true;
@@ -260,7 +265,7 @@ impl Node {
     /// The key has ended before there was a new one: tunnels go on, but the DC does not know us any more.
     pub(super) fn key_ended(&mut self, cx: &mut Cx<'_>) {
         cx.count("node.key_ended");
-        self.forget_key();
+        self.forget_key(cx);
         self.registered = None;
         self.deadlines.cancel(&Due::Keepalive);
         if self.login.trace.is_none() {
@@ -336,11 +341,11 @@ impl Node {
         let session = self.endpoint.session();
         let message = Message::LoginResponse(response.clone());
         let frame = Frame { transaction: Transaction(0), session, message, trace: None }.encode();
-        let mut value = BytesMut::with_capacity(40 + frame.len());
+        let mut value = Vec::with_capacity(40 + frame.len());
         value.put_u64(cx.wall.0 + u64::from(response.lifetime_s));
         value.put_slice(self.agreement_key.expose());
         value.put_slice(&frame);
-        Write { table: TABLE, key: self.login_record_key(), value: Some(value.freeze()) }
+        Write { table: TABLE, key: self.login_record_key(), value: Some(secret_bytes(value)) }
     }
 
     fn login_record_key(&self) -> Bytes {

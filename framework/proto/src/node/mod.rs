@@ -13,12 +13,16 @@
 //! | `peers` | which peers are none, building, built; who waits |
 //! | `early` | Tunnel Requests that overtake their direction |
 //! | `negotiation` | one negotiation of a tunnel, from Route Direction to Tunnel Response |
+//! | `examination` | whether a Route Direction can be followed |
+//! | `agreement` | K_mncn: sealed, opened, taken into use |
 //! | `upkeep` | idle tunnels, NAT mappings, new keys |
 //! | `liveness` | tunnels whose other end is gone |
 
+mod agreement;
 mod config;
 mod early;
 mod event;
+mod examination;
 mod joining;
 mod liveness;
 mod login;
@@ -213,12 +217,15 @@ impl Node {
         }
         self.close_notification(cx);
         self.registered = None;
-        self.registering = None;
+        self.give_up_registering(cx, "left");
         self.moved_at = None;
         // Whatever is still answered belongs to a registration that is over.
         self.epoch += 1;
         self.is_wanted = false;
-        self.joining = None;
+        if self.joining.take().is_some() {
+            self.end_login_span(cx, Some(JoinError::Left.to_string()));
+            cx.event(NodeEvent::JoinFailed(JoinError::Left));
+        }
         self.deadlines = Deadlines::default();
     }
 

@@ -3,18 +3,17 @@
 use super::peers::{Building, Built};
 use super::{ConnectError, Connection, Cx, Due, Node, NodeEvent, Tag};
 use crate::endpoint::{Association, Path, Peer, Request, Retry, Ticket};
-use crate::packet::{InstallError, Tunnel, TunnelSettings};
-use crate::policy::{AgreementMaterial, InnerProtection, Opening, OuterKey};
+use crate::packet::Tunnel;
+use crate::policy::{Opening, OuterKey};
 use ntmobile_wire::identifier::Negotiation;
 use ntmobile_wire::key::{NamedKey, PublicKey};
 use ntmobile_wire::message::{
-    DirectionReason, HolePunching, Message, PublicKeyOffer, Refusal, RefusalCode, Route, RouteDirection,
-    RouteDirectionAcknowledge, TunnelAction, TunnelEnd, TunnelRequest, TunnelResponse,
+    DirectionReason, HolePunching, Message, PublicKeyOffer, Refusal, RefusalCode, RelayHandshake, Route,
+    RouteDirection, RouteDirectionAcknowledge, TunnelAction, TunnelEnd, TunnelRequest, TunnelResponse,
 };
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::{KeyKind, Role};
 use ntmobile_wire::trace_context::TraceContext;
-use ntmobile_wire::voucher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,18 +33,19 @@ const AWAIT_PATIENCE: Duration = Duration::from_secs(35);
 
 /// A negotiation under way.
 pub(super) struct Negotiating {
-    direction: RouteDirection,
-    peer: Peer,
+    pub(super) direction: RouteDirection,
+    pub(super) peer: Peer,
     /// The Route Direction that is not acknowledged yet; `None` inside where it was pulled.
     unacknowledged: Option<Option<Ticket>>,
-    peer_public_key: Option<PublicKey>,
-    k_mncn: Option<NamedKey>,
-    tunnel: Option<Arc<Tunnel>>,
+    pub(super) peer_public_key: Option<PublicKey>,
+    pub(super) k_mncn: Option<NamedKey>,
+    pub(super) tunnel: Option<Arc<Tunnel>>,
     trace: Option<TraceContext>,
 }
 
 impl Negotiating {
-    fn roles(&self) -> (Role, Role) {
+    /// Our role under the keys, and the peer's.
+    pub(super) fn roles(&self) -> (Role, Role) {
         match self.direction.end {
             TunnelEnd::Mn => (Role::Mn, Role::Cn),
             _ => (Role::Cn, Role::Mn),
@@ -114,97 +114,6 @@ impl Node {
         }
     }
 
-    /// Whether a direction can be followed; gives the peer's public key where one is used.
-    fn examine(&self, cx: &Cx<'_>, direction: &RouteDirection, peer: &Peer) -> Result<Option<PublicKey>, Refusal> {
-        let negotiation = Some(direction.negotiation);
-        let refuse = |code, detail: &str| Err(Refusal { code, detail: detail.to_owned(), negotiation });
-        if direction.node != self.name() {
-            return refuse(RefusalCode::NotAllowed, "this is another node");
-        }
-        if self.registered.is_none() {
-            return refuse(RefusalCode::PeerNotRegistered, "this node is on the move");
-        }
-        let ours = self.entry_for(peer).and_then(|entry| entry.building.as_ref()).filter(|b| b.is_ours());
-        match direction.end {
-            TunnelEnd::Mn if ours.is_none_or(|building| building.asked.is_none()) => {
-                return refuse(RefusalCode::Superseded, "nobody waits for this direction any more");
-            }
-            // Glare: both ends have started. The one with the smaller name goes on.
-            TunnelEnd::Cn
-                if ours.is_some_and(|b| b.asked.is_some() || b.negotiation.is_some()) && self.name() < peer.name =>
-            {
-                return refuse(RefusalCode::Superseded, "this end has started too and goes first");
-            }
-            TunnelEnd::Mn | TunnelEnd::Cn => {}
-            TunnelEnd::Unknown(_) => return refuse(RefusalCode::Unsupported, "which end?"),
-        }
-        // A DC directs as much as it likes; what is held for it is ours to say.
-        if self.negotiations.len() >= self.config.negotiations || self.tunnels.len() >= self.config.tunnels {
-            return refuse(RefusalCode::Overloaded, "this node has as many tunnels as it may");
-        }
-        // Key identifiers are readable on the wire: nobody may put a key of their own in the place of another.
-        let keys = [direction.k_tun.as_ref(), Some(&direction.k_tmp)];
-        if keys.into_iter().flatten().any(|key| self.endpoint.association(key.id).is_some()) {
-            return refuse(RefusalCode::NotAllowed, "the key identifier is taken");
-        }
-        if self.tunnels.is_in_use(direction.spi_in) {
-            return refuse(RefusalCode::SpiInUse, "draw again");
-        }
-        let strategies = &self.config.strategies;
-        let (Some(agreement), Some(_)) =
-            (strategies.agreement_of(direction.agreement), strategies.protection_of(direction.protection))
-        else {
-            return refuse(RefusalCode::Unsupported, "this agreement or protection is not known here");
-        };
-        if let Route::Relayed { handshake, addresses, .. } = &direction.route {
-            if strategies.relay_handshake_of(*handshake).is_none() {
-                return refuse(RefusalCode::Unsupported, "this relay handshake is not known here");
-            }
-            if self.relay_address(addresses).is_none() {
-                return refuse(RefusalCode::NoRelay, "the relay has no address of our IP version");
-            }
-            if direction.k_tun.is_none() {
-                return refuse(RefusalCode::Unsupported, "a relayed tunnel needs K_tun");
-            }
-        }
-        if !agreement.needs_public_keys() {
-            // A DC may not choose less than was asked for, nor less than a pin says.
-            let asked = (direction.end == TunnelEnd::Mn).then(|| strategies.agreement_of(strategies.agreement));
-            let is_less = asked.flatten().is_some_and(|asked| asked.needs_public_keys());
-            if is_less || self.config.pins.contains_key(&direction.peer) {
-                return refuse(RefusalCode::NotAllowed, "the agreement is weaker than this node wants");
-            }
-            return Ok(None);
-        }
-        match self.believed_key(cx, direction) {
-            Ok(key) => Ok(Some(key)),
-            Err(detail) => refuse(RefusalCode::NotAllowed, &detail),
-        }
-    }
-
-    /// The peer's public key, if a pin or the AS vouches for it: a DC alone is not believed.
-    fn believed_key(&self, cx: &Cx<'_>, direction: &RouteDirection) -> Result<PublicKey, String> {
-        let Some(PublicKeyOffer { voucher }) = &direction.peer_public_key else {
-            return Err(format!("no public key of {} came", direction.peer));
-        };
-        if voucher.node != direction.peer {
-            return Err(format!("the voucher is for {}", voucher.node));
-        }
-        if let Some(pin) = self.config.pins.get(&direction.peer) {
-            return if *pin == voucher.public_key { Ok(*pin) } else { Err("the key is not the pinned one".into()) };
-        }
-        let Some(granted) = &self.login.granted else { return Err("not logged in".into()) };
-        voucher::verify(voucher, &granted.response.voucher_key, cx.wall.0).map_err(|error| error.to_string())?;
-        Ok(voucher.public_key)
-    }
-
-    /// The entry under the peer's own application, or under 0 where the device's default was asked for.
-    fn entry_for(&self, peer: &Peer) -> Option<&super::PeerEntry> {
-        self.peers
-            .get(peer)
-            .or_else(|| self.peers.get(&Peer::named(peer.name.clone())).filter(|entry| entry.built.is_none()))
-    }
-
     /// Makes this negotiation the one that the peer's entry waits for.
     fn take_over(&mut self, cx: &mut Cx<'_>, peer: &Peer, direction: &RouteDirection) {
         let default = Peer::named(peer.name.clone());
@@ -262,21 +171,7 @@ impl Node {
         }
     }
 
-    fn outer_key(&self, direction: &RouteDirection) -> OuterKey {
-        match (&direction.route, self.config.strategies.protection_of(direction.protection)) {
-            (Route::Direct { .. }, Some(protection)) => protection.outer_when_direct(),
-            _ => OuterKey::KTun,
-        }
-    }
-
-    fn inner_protection(&self, direction: &RouteDirection) -> InnerProtection {
-        match (&direction.route, self.config.strategies.protection_of(direction.protection)) {
-            (Route::Direct { .. }, Some(protection)) => protection.inner_when_direct(),
-            _ => InnerProtection::Wrapped,
-        }
-    }
-
-    fn relay_address(&self, addresses: &ntmobile_wire::address::DualStack) -> Option<SocketAddr> {
+    pub(super) fn relay_address(&self, addresses: &ntmobile_wire::address::DualStack) -> Option<SocketAddr> {
         self.addresses.iter().find_map(|own| addresses.matching(SocketAddr::new(*own, 0)))
     }
 
@@ -326,7 +221,7 @@ impl Node {
         self.endpoint.request(cx, Request { retry: PUNCH_RETRY, ..request }, Tag::HolePunching(id));
     }
 
-    fn next_hop(&self, direction: &RouteDirection) -> Option<SocketAddr> {
+    pub(super) fn next_hop(&self, direction: &RouteDirection) -> Option<SocketAddr> {
         match &direction.route {
             Route::Relayed { addresses, .. } => self.relay_address(addresses),
             Route::Direct { candidates } => candidates.first().copied(),
@@ -379,7 +274,10 @@ impl Node {
                 Ok(wrapped) => wrapped_key = wrapped,
                 Err(error) => return self.negotiation_failed(cx, id, error),
             }
-            answer_keys.push(key.id);
+            if !self.is_met_by_relay(id) {
+                // The RS and the DCs hold what seals the request: that the peer has the key, only that key shows.
+                answer_keys.push(key.id);
+            }
             if let Err(error) = self.learn_key(cx, id, key) {
                 return self.negotiation_failed(cx, id, error);
             }
@@ -401,77 +299,10 @@ impl Node {
         self.endpoint.request(cx, request, Tag::TunnelRequest(id));
     }
 
-    fn wrap_key(&self, cx: &mut Cx<'_>, id: Negotiation, key: &NamedKey) -> Result<Vec<u8>, ConnectError> {
-        let Some(negotiating) = self.negotiations.get(&id) else { return Ok(Vec::new()) };
-        let direction = &negotiating.direction;
-        let agreement = self.config.strategies.agreement_of(direction.agreement);
-        let Some(agreement) = agreement else { return Err(ConnectError::KeyAgreement("unknown agreement".into())) };
-        let material = AgreementMaterial {
-            negotiation: id,
-            sender: (negotiating.roles().0, self.endpoint.session()),
-            k_tmp: &direction.k_tmp,
-            own: &self.agreement_key,
-            peer: negotiating.peer_public_key.as_ref(),
-            inner: self.inner_protection(direction),
-        };
-        agreement.seal(material, key, cx.entropy).map_err(|error| ConnectError::KeyAgreement(error.to_string()))
-    }
-
-    fn unwrap_key(&self, id: Negotiation, wrapped: &[u8]) -> Result<NamedKey, ConnectError> {
-        let failure = |text: &str| ConnectError::KeyAgreement(text.to_owned());
-        let negotiating = self.negotiations.get(&id).ok_or_else(|| failure("no such negotiation"))?;
-        let direction = &negotiating.direction;
-        let agreement = self.config.strategies.agreement_of(direction.agreement);
-        let material = AgreementMaterial {
-            negotiation: id,
-            sender: (negotiating.roles().1, direction.peer_session),
-            k_tmp: &direction.k_tmp,
-            own: &self.agreement_key,
-            peer: negotiating.peer_public_key.as_ref(),
-            inner: self.inner_protection(direction),
-        };
-        let agreement = agreement.ok_or_else(|| failure("unknown agreement"))?;
-        agreement.open(material, wrapped).map_err(|error| failure(&error.to_string()))
-    }
-
-    /// Takes K_mncn into use for what comes in; what goes out waits for [`Node::built`].
-    fn learn_key(&mut self, cx: &mut Cx<'_>, id: Negotiation, key: NamedKey) -> Result<(), ConnectError> {
-        let Some(negotiating) = self.negotiations.get(&id) else { return Ok(()) };
-        let Some(registered) = &self.registered else { return Err(ConnectError::NotJoined) };
-        if self.endpoint.association(key.id).is_some() {
-            return Err(ConnectError::KeyAgreement("the key identifier is taken".into()));
-        }
-        let (own, other) = negotiating.roles();
-        let direction = &negotiating.direction;
-        let Some(next_hop) = self.next_hop(direction) else { return Err(ConnectError::NoRelay) };
-        let settings = TunnelSettings {
-            peer: negotiating.peer.name.clone(),
-            application: negotiating.peer.application,
-            local: registered.addresses,
-            remote: direction.peer_addresses,
-            alias: self.alias_for(&negotiating.peer.name, direction.peer_addresses, registered.addresses),
-            next_hop,
-            end: own,
-            suite: direction.suite,
-            spi_in: direction.spi_in,
-            spi_out: direction.spi_out,
-        };
-        let tunnel = self.tunnels.install(cx.now, settings, &key.secret).map_err(|error| match error {
-            InstallError::SpiInUse(_) => {
-                let detail = "the SPI was taken meanwhile".to_owned();
-                ConnectError::Refused(Refusal { code: RefusalCode::SpiInUse, detail, negotiation: Some(id) })
-            }
-            error => ConnectError::KeyAgreement(error.to_string()),
-        })?;
-        let session = self.endpoint.session();
-        let speaker = (other, Some(direction.peer_session));
-        let peer = negotiating.peer.clone();
-        self.endpoint.add(Association::new(key.clone(), KeyKind::Mncn, (own, session), speaker, peer));
-        if let Some(negotiating) = self.negotiations.get_mut(&id) {
-            negotiating.k_mncn = Some(key);
-            negotiating.tunnel = Some(tunnel);
-        }
-        Ok(())
+    /// Whether the RS answers in the peer's place (`rendezvous`): then the first packet shows that the peer has the key.
+    fn is_met_by_relay(&self, id: Negotiation) -> bool {
+        let route = self.negotiations.get(&id).map(|negotiating| &negotiating.direction.route);
+        matches!(route, Some(Route::Relayed { handshake: RelayHandshake::Rendezvous, .. }))
     }
 
     /// *Tunnel Request* from the peer.
@@ -602,13 +433,17 @@ impl Node {
             return;
         };
         if !is_mn {
-            // The end that started will try again or give up; whoever waits here waits for that.
-            entry.building = None;
-            let waits = !entry.waiters.is_empty();
-            if !waits && entry.built.is_none() {
+            // The end that started will try again or give up; whoever waits here waits no longer for that.
+            if !entry.waiters.is_empty() {
+                return self.ask_direction(cx, &peer, DirectionReason::NewTunnel);
+            }
+            let building = entry.building.take();
+            if entry.built.is_none() {
                 self.peers.remove(&peer);
-            } else if waits {
-                self.ask_direction(cx, &peer, DirectionReason::NewTunnel);
+            }
+            if let Some(Building { span, reason, .. }) = building {
+                // Our own start had given way to this one.
+                self.end_building_span(cx, &peer, span, reason, Err(&error));
             }
             return;
         }

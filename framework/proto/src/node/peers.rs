@@ -143,15 +143,19 @@ impl Node {
     }
 
     /// Directions that were asked for under a key that is gone: they are asked for again after the next registration.
-    pub(super) fn forget_directions(&mut self) {
-        for entry in self.peers.values_mut() {
-            entry.building.take_if(|building| building.asked.is_some());
+    pub(super) fn forget_directions(&mut self, cx: &mut Cx<'_>) {
+        for peer in self.owed() {
+            let building = self.peers.get_mut(&peer).and_then(|entry| entry.building.take());
+            if let Some(building) = building {
+                self.end_building_span(cx, &peer, building.span, building.reason, Err(&ConnectError::NotJoined));
+            }
         }
     }
 
     /// Whoever waits is asked for once the node is registered again.
     fn put_off(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
         let Some(building) = self.peers.get_mut(peer).and_then(|entry| entry.building.take()) else { return };
+        self.end_building_span(cx, peer, building.span, building.reason, Err(&ConnectError::NotJoined));
         if let Some(asked) = building.asked {
             self.endpoint.complete(cx, asked);
         }
@@ -337,7 +341,6 @@ impl Node {
             entry.building.as_ref().is_some_and(|building| building.asked.is_none() && building.negotiation.is_none());
         if waits {
             let reason = entry.building.as_ref().map_or(DirectionReason::NewTunnel, |building| building.reason);
-            entry.building = None;
             self.ask_direction(cx, peer, reason);
         }
     }

@@ -88,6 +88,8 @@ impl Node {
             device_token: Vec::new(),
             epoch: self.epoch,
         };
+        // On the move again, or the one under way has become hopeless.
+        self.give_up_registering(cx, "begun again");
         let trace = TraceContext::root(cx.entropy);
         self.registering = Some(Registering { trace, started: cx.now });
         self.way = Some((real, coordinator));
@@ -169,19 +171,24 @@ impl Node {
             self.registration_failed(cx, JoinError::CoordinatorUnreachable("Registration Request timed out".into()));
         } else {
             // The DC may have forgotten the key since, and then says nothing.
-            self.forget_key();
+            self.forget_key(cx);
             self.log_in(cx);
         }
     }
 
     pub(super) fn registration_failed(&mut self, cx: &mut Cx<'_>, error: JoinError) {
+        self.give_up_registering(cx, &error.to_string());
+        self.join_failed(cx, error);
+    }
+
+    /// Ends the span of the registration under way, if there is one, without success.
+    pub(super) fn give_up_registering(&mut self, cx: &mut Cx<'_>, why: &str) {
         if let Some(Registering { trace, started }) = self.registering.take() {
             let mut span = Span::new(trace, None, "Registration", SpanKind::Internal, (started, cx.now))
                 .with("ntm.node", self.name().to_string());
-            span.failure = Some(error.to_string().into());
+            span.failure = Some(why.to_owned().into());
             cx.push(Effect::Span(Box::new(span)));
         }
-        self.join_failed(cx, error);
     }
 
     /// The host's addresses have changed.

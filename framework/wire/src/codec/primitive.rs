@@ -5,7 +5,7 @@ use super::{
 };
 use crate::address::{DualStack, Leg, VirtualAddresses};
 use crate::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi, Transaction};
-use crate::key::{NamedKey, PublicKey, Secret, SecretText};
+use crate::key::{NamedKey, PublicKey, Secret, SecretBytes, SecretText};
 use crate::name::{Account, Fqdn};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -125,6 +125,18 @@ impl Decode for Vec<u8> {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = bounded(reader.read::<u16>()?.into(), "a byte string", BYTES_LIMIT)?;
         reader.take(length).map(<[u8]>::to_vec)
+    }
+}
+
+impl Encode for SecretBytes {
+    fn encode(&self, writer: &mut Writer) {
+        put_long(writer, self.expose());
+    }
+}
+
+impl Decode for SecretBytes {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.read().map(Self::new)
     }
 }
 

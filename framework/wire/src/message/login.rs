@@ -2,7 +2,7 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer, numbered, positional};
 use crate::identifier::{ApplicationId, KeyId, Session};
-use crate::key::{NamedKey, PublicKey, SecretText};
+use crate::key::{NamedKey, PublicKey, SecretBytes, SecretText};
 use crate::name::{Account, Fqdn};
 
 /// What a caller proves itself with at a login.
@@ -63,7 +63,7 @@ pub struct LoginResponse {
     /// The session of the node's DC, so that its first message needs no challenge.
     pub dc_session: Session,
     /// The token for the Cache Server, opaque to the node; at most 256 bytes, empty when there is none.
-    pub cs_token: Vec<u8>,
+    pub cs_token: SecretBytes,
     /// The AS's statement about the node's public key.
     pub voucher: KeyVoucher,
     /// The Ed25519 key that verifies every voucher of the network.
@@ -86,7 +86,7 @@ pub struct KeyDistribution {
     /// The node's session.
     pub node_session: Session,
     /// The token that the DC hands on at a re-login.
-    pub cs_token: Vec<u8>,
+    pub cs_token: SecretBytes,
 }
 
 positional!(KeyDistribution { node, application, key, lifetime_s, node_session, cs_token });
@@ -130,7 +130,7 @@ pub struct AuthenticationResponse {
     /// The node's name.
     pub node: Fqdn,
     /// See [`LoginResponse::cs_token`].
-    pub cs_token: Vec<u8>,
+    pub cs_token: SecretBytes,
     /// See [`LoginResponse::voucher`].
     pub voucher: KeyVoucher,
     /// See [`LoginResponse::voucher_key`].

@@ -2,7 +2,7 @@
 
 use ntmobile_wire::address::{DualStack, Leg, VirtualAddresses};
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi};
-use ntmobile_wire::key::{NamedKey, PublicKey, Secret, SecretText};
+use ntmobile_wire::key::{NamedKey, PublicKey, Secret, SecretBytes, SecretText};
 use ntmobile_wire::message::*;
 use ntmobile_wire::name::{Account, Fqdn};
 use ntmobile_wire::trace_context::TraceContext;
@@ -216,7 +216,7 @@ fn in_tls() -> BoxedStrategy<Message> {
             key: named_key(),
             lifetime_s: any::<u32>(),
             dc_session: session(),
-            cs_token: bytes(),
+            cs_token: bytes().prop_map(SecretBytes::new),
             voucher: voucher(),
             voucher_key: key(),
         })
@@ -227,14 +227,19 @@ fn in_tls() -> BoxedStrategy<Message> {
             key: named_key(),
             lifetime_s: any::<u32>(),
             node_session: session(),
-            cs_token: bytes(),
+            cs_token: bytes().prop_map(SecretBytes::new),
         })
         .prop_map(Message::from),
         structure!(InitialDataRequest { account: account(), credential: credential() }).prop_map(Message::from),
         structure!(InitialDataResponse { node: fqdn(), domain: fqdn() }).prop_map(Message::from),
         structure!(AuthenticationRequest { login: login_request(), certificate: of(key()) }).prop_map(Message::from),
-        structure!(AuthenticationResponse { node: fqdn(), cs_token: bytes(), voucher: voucher(), voucher_key: key() })
-            .prop_map(Message::from),
+        structure!(AuthenticationResponse {
+            node: fqdn(),
+            cs_token: bytes().prop_map(SecretBytes::new),
+            voucher: voucher(),
+            voucher_key: key()
+        })
+        .prop_map(Message::from),
         structure!(KeySharingRequest {
             purpose: purpose,
             requester: fqdn(),

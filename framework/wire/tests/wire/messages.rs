@@ -200,3 +200,11 @@ fn datagrams_are_told_apart_as_rfc_3948_says() {
     let reserved = [&[0, 0, 0, 255][..], &[0; 40]].concat();
     assert_eq!(classify(&reserved), Datagram::Malformed);
 }
+
+#[test]
+fn tokens_and_keys_do_not_show_in_what_is_printed() {
+    for message in messages() {
+        let shown = format!("{message:?}");
+        assert!(!shown.contains(&format!("{:?}", b"token")), "{shown}");
+    }
+}

@@ -3,7 +3,7 @@
 use ntmobile_wire::address::{DualStack, Leg, VirtualAddresses};
 use ntmobile_wire::entropy::Entropy;
 use ntmobile_wire::identifier::{ApplicationId, KeyId, Negotiation, Session, Spi};
-use ntmobile_wire::key::{NamedKey, PublicKey, SecretText};
+use ntmobile_wire::key::{NamedKey, PublicKey, SecretBytes, SecretText};
 use ntmobile_wire::message::*;
 use ntmobile_wire::name::{Account, Fqdn};
 use ntmobile_wire::trace_context::TraceContext;
@@ -113,7 +113,7 @@ pub(crate) fn messages() -> Vec<Message> {
             key: named_key(0x20),
             lifetime_s: 86_400,
             dc_session: Session(0x1111),
-            cs_token: b"token".to_vec(),
+            cs_token: SecretBytes::new(b"token".to_vec()),
             voucher: voucher(),
             voucher_key: [6; 32],
         }
@@ -124,7 +124,7 @@ pub(crate) fn messages() -> Vec<Message> {
             key: named_key(0x20),
             lifetime_s: 86_400,
             node_session: Session(0x4444),
-            cs_token: Vec::new(),
+            cs_token: SecretBytes::default(),
         }
         .into(),
         InitialDataRequest { account: account(), credential: Credential::Certificate }.into(),
@@ -132,7 +132,7 @@ pub(crate) fn messages() -> Vec<Message> {
         AuthenticationRequest { login: login(), certificate: Some([4; 32]) }.into(),
         AuthenticationResponse {
             node: name("alice.u1.example"),
-            cs_token: b"token".to_vec(),
+            cs_token: SecretBytes::new(b"token".to_vec()),
             voucher: voucher(),
             voucher_key: [6; 32],
         }
