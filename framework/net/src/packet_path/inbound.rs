@@ -36,7 +36,7 @@ impl Inbound {
             let ControlFlow::Continue(train) = receive(shared, socket, &mut self.buffer) else { return number > 0 };
             let Some(train) = train else { continue };
             let now = shared.clock.now();
-            let mut delivery = Delivery { shared, queue, now, train };
+            let mut delivery = Delivery { shared, socket, queue, now, train };
             delivery.deliver(&mut self.buffer[..train.length]);
         }
         true
@@ -76,6 +76,7 @@ pub(super) fn run(datagrams: &[u8], stride: usize) -> (Datagram, usize) {
 /// What becomes of one train.
 struct Delivery<'a> {
     shared: &'a Shared,
+    socket: &'a TrainSocket,
     queue: Option<&'a Queue>,
     now: Instant,
     train: ReceivedTrain,
@@ -104,7 +105,12 @@ impl Delivery<'_> {
     /// Opens packets of one SPI and has them joined and written.
     fn open<'a>(&self, spi: Spi, packets: &'a mut [u8], coalescer: &mut Coalescer<'a>) {
         let counters = &self.shared.counters;
-        let Some(tunnel) = self.shared.table.load().receiving(spi) else {
+        let table = self.shared.table.load();
+        let Some(tunnel) = table.receiving(spi) else {
+            if let Some(answer) = table.source_unknown(self.now, spi, self.train.stride) {
+                // Its sender repeats its packets; the next one will be answered if this answer is lost.
+                let _ = self.socket.send(self.train.from, &answer);
+            }
             return counters.unknown_spi.add(packets.len().div_ceil(self.train.stride) as u64);
         };
         let notices =
