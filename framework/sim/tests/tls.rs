@@ -396,7 +396,7 @@ fn a_client_that_falls_silent_in_its_handshake_loses_its_place() {
         scene.hosts[1].crash();
         scene.world.clock().sleep(Duration::from_secs(1)).await;
         assert_eq!(ask(&patient, "dc.example", addresses, false).await, Err(TlsFailure::Broken));
-        scene.world.clock().sleep(Duration::from_secs(5)).await;
+        scene.world.clock().sleep(options.handshake_timeout).await;
         ask(&patient, "dc.example", addresses, false).await.unwrap();
         assert!(gone.await.unwrap().is_err());
     });
