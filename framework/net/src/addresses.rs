@@ -2,7 +2,7 @@
 //!
 //! **Usable** is an address of an interface that is up and has a carrier, unless it is a loopback, link-local or multicast
 //! address, an IPv6 address that is not yet verified, failed to be or is about to go, or belongs to a virtual interface of
-//! ours.
+//! ours. Where ports are opened on chosen addresses, only those are.
 //!
 //! **Order**: first the address that the kernel would send from to the wide network, IPv6 before IPv4; then the others of
 //! interfaces that lead there; then the rest.

@@ -12,7 +12,9 @@
 //! nobody but the node's listener: with a second name server, programs that ask all at once would take whichever answer
 //! comes first. What was there (text, a symbolic link, nothing) comes back in the end, unless somebody else has written the
 //! file meanwhile. [`Footprint::name_servers`] tells who else is to be asked, follows the file that a symbolic link led to,
-//! and takes the place back when a DHCP client has taken it.
+//! and takes the place back when a DHCP client has taken it. systemd's resolver, where it runs, goes on as before and is the
+//! one who is asked for other names; only where `/etc/nsswitch.conf` sends programs to it past `/etc/resolv.conf` do they not
+//! find the network's names, and the log says so.
 //!
 //! ```no_run
 //! use ntmobile_net::footprint::{Footprint, FootprintOptions};
@@ -40,10 +42,17 @@ pub use guardian::{GuardianProgram, guard};
 use guardian::Guardian;
 use journal::{Journal, Step};
 use resolver::Hook;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+/// Where the C library's programs are told whom to ask for what.
+const NAME_SERVICE_SWITCH: &str = "/etc/nsswitch.conf";
+
+/// What is there while systemd's resolver runs.
+const SYSTEMD_RESOLVER: &str = "/run/systemd/resolve";
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -181,6 +190,13 @@ impl Footprint {
 
     /// Has the host's programs ask `listener` (port 53) for names; returns whom to ask for names that are not the network's.
     pub fn hook_resolver(&mut self, listener: IpAddr) -> Result<Vec<SocketAddr>, FootprintError> {
+        let is_bypassed = fs::read_to_string(NAME_SERVICE_SWITCH).is_ok_and(|text| resolver::is_bypassed(&text));
+        if is_bypassed && Path::new(SYSTEMD_RESOLVER).exists() {
+            tracing::warn!(
+                "programs that use the C library ask systemd-resolved here, which knows none of the network's names: put dns before \
+                 resolve in the line hosts of {NAME_SERVICE_SWITCH}"
+            );
+        }
         let hook = Hook::plan(&self.options.resolv_conf, listener)?;
         self.put(hook)
     }

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// How the host's network is used.
 #[derive(Clone, Debug)]
 pub struct NetOptions {
-    /// The addresses that ports are opened on; empty for all of both families.
+    /// The addresses that ports are opened on, and the only ones that count as usable; `0.0.0.0` for all of IPv4, `::` for all
+    /// of IPv6, empty for all of both.
     pub listen: Vec<IpAddr>,
     /// The interface that everything goes through (`SO_BINDTODEVICE`), for one that must not be routed into a tunnel.
     pub device: Option<String>,

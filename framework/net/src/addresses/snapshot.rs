@@ -17,6 +17,7 @@ const WIDE: [IpAddr; 2] =
 /// Which addresses count, and whose way out.
 #[derive(Clone, Debug)]
 pub(super) struct View {
+    listen: Vec<IpAddr>,
     own_interfaces: Vec<String>,
     allow_loopback: bool,
     device: Option<String>,
@@ -26,6 +27,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(options: &NetOptions) -> Self {
         Self {
+            listen: options.listen.clone(),
             own_interfaces: options.own_interfaces.clone(),
             allow_loopback: options.allow_loopback,
             device: options.device.clone(),
@@ -86,10 +88,12 @@ impl Snapshot {
             let is_outside = !ways.iter().any(|way| way.interface == own.interface);
             (preferred, is_outside, own.is_secondary, own.interface)
         });
+        // All of 127.0.0.0/8 is a host's own, though no interface bears more than one of them.
+        let chosen = view.listen.iter().copied().filter(|address| address.is_loopback());
         let mut addresses: Vec<IpAddr> = Vec::with_capacity(own.len());
-        for own in own {
-            if !addresses.contains(&own.address) {
-                addresses.push(own.address);
+        for address in own.into_iter().map(|own| own.address).chain(chosen) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
             }
         }
         Ok(Self { addresses, ways })
@@ -106,10 +110,18 @@ fn is_usable(view: &View, address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
+    let is_chosen = view.listen.contains(&address);
     !is_link_local
         && !address.is_unspecified()
         && !address.is_multicast()
-        && (view.allow_loopback || !address.is_loopback())
+        && (view.allow_loopback || is_chosen || !address.is_loopback())
+        && (is_chosen || is_served(view, address))
+}
+
+/// Whether ports are opened on all addresses of this one's family.
+fn is_served(view: &View, address: IpAddr) -> bool {
+    let is_any = |chosen: &IpAddr| chosen.is_unspecified() && chosen.is_ipv4() == address.is_ipv4();
+    view.listen.is_empty() || view.listen.iter().any(is_any)
 }
 
 fn read_links() -> io::Result<BTreeMap<u32, Link>> {

@@ -54,6 +54,7 @@ impl Hook {
         self.listener
     }
 
+    /// Puts ours in its place.
     pub(super) fn put(&self) -> Result<(), FootprintError> {
         replace(&self.path, &self.ours, 0o644)
             .map_err(|source| FootprintError::Resolver { path: self.path.clone(), source })
@@ -121,6 +122,14 @@ fn look(path: &Path) -> io::Result<Before> {
         return Ok(Before::Link(fs::read_link(path)?));
     }
     Ok(Before::Text { text: fs::read_to_string(path)?, mode: metadata.permissions().mode() & 0o7777 })
+}
+
+/// Whether programs of this host ask systemd's resolver past the configuration: they do where `/etc/nsswitch.conf` puts it
+/// before DNS.
+pub(super) fn is_bypassed(nsswitch: &str) -> bool {
+    let hosts = nsswitch.lines().find_map(|line| line.trim_start().strip_prefix("hosts:")).unwrap_or_default();
+    let services = hosts.split('#').next().unwrap_or_default().split_whitespace();
+    services.take_while(|service| *service != "dns").any(|service| service == "resolve")
 }
 
 /// Our file: nobody but the listener, and the rest as it was.

@@ -141,6 +141,25 @@ fn what_is_of_no_use_to_others_is_neither_listed_nor_told() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_host_whose_ports_are_on_chosen_addresses_has_no_others() {
+    let site = TwoUplinks::new();
+    site.host.enter(|| async {
+        for (listen, expected) in [
+            (&["10.0.2.10"][..], &["10.0.2.10"][..]),
+            (&["10.0.2.10", "2001:db8:1::10"], &["2001:db8:1::10", "10.0.2.10"]),
+            (&["0.0.0.0"], &["10.0.1.10", "10.0.2.10"]),
+            (&["127.0.0.1"], &["127.0.0.1"]),
+            (&["127.0.0.5"], &["127.0.0.5"]),
+            (&["10.0.9.9"], &[]),
+        ] {
+            let net = OsNet::new(NetOptions { listen: addresses(listen), ..NetOptions::server() }).unwrap();
+            assert_eq!(net.addresses(), addresses(expected), "{listen:?}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn an_address_is_not_used_before_it_is_verified() {
     let site = TwoUplinks::new();
     site.host.enter(|| async {

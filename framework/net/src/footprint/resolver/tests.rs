@@ -129,3 +129,17 @@ fn only_name_servers_are_asked() {
     let etc = Etc::new(text);
     assert_eq!(etc.hook().name_servers(), servers(&["192.0.2.2:53"]), "we do not ask ourselves");
 }
+
+#[test]
+fn a_host_that_asks_past_its_configuration_is_known_by_its_name_service_switch() {
+    for (text, expected) in [
+        ("passwd: files\nhosts: files dns\n", false),
+        ("hosts: files mdns4_minimal [NOTFOUND=return] dns resolve", false),
+        ("hosts: files myhostname resolve [!UNAVAIL=return] dns", true),
+        ("  hosts:\tresolve\n", true),
+        ("hosts: files # resolve\n", false),
+        ("", false),
+    ] {
+        assert_eq!(is_bypassed(text), expected, "{text}");
+    }
+}
