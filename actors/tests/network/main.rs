@@ -4,6 +4,7 @@ mod applications;
 mod garbage;
 mod liveness;
 mod moving;
+mod name_service;
 mod restarting;
 mod scene;
 mod talking;

@@ -35,7 +35,7 @@ use ntmobile_wire::message::CipherSuite;
 use ntmobile_wire::name::{Account, Fqdn};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,7 +195,7 @@ impl Scene {
         addresses
     }
 
-    fn host(&self, name: &str) -> Host {
+    pub(crate) fn host(&self, name: &str) -> Host {
         let world = self.world.clone();
         let root = self.addresses("root", 53);
         Host::start(HostParts {
@@ -236,7 +236,10 @@ impl Scene {
         let mut tld = ZoneRecords::new(Some(name("example")), vec![name("ns.example")]);
         let at = |host: &str| self.sim_host(host).addresses();
         root = root.with_delegation(&name("example"), &name("ns.example"), &at("tld"));
+        // More addresses than fit a datagram.
+        let many: Vec<IpAddr> = (1..=100).map(|last| IpAddr::from([198, 51, 100, last])).collect();
         tld = tld.with_host(&name("ns.example"), &at("tld")).with_host(&name(AS), &at(AS));
+        tld = tld.with_host(&name("many.example"), &many);
         for domain in DOMAINS {
             let dc = format!("dc.{domain}");
             tld = tld.with_delegation(&name(domain), &name(&dc), &at(&dc));
