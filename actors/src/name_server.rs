@@ -10,6 +10,7 @@ use ntmobile_ports::net::{NetError, UdpPort};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// After this many queries in a row other tasks have their turn.
@@ -22,6 +23,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 pub struct NameServer {
     dns: Arc<AuthoritativeDns>,
     tasks: [JoinHandle<()>; 2],
+    ended: watch::Receiver<bool>,
 }
 
 impl NameServer {
@@ -34,9 +36,22 @@ impl NameServer {
         let datagrams = host.net().bind_udp(DNS_PORT).map_err(StartError::Dns)?;
         let connections = host.net().listen_tcp(DNS_PORT).map_err(StartError::Dns)?;
         let service = Service { name: name.into(), dns: Arc::clone(&dns), host: host.clone() };
-        let tasks =
-            [actix::spawn(service.clone().datagrams(datagrams)), actix::spawn(streams::serve(service, connections))];
-        Ok(Self { dns, tasks })
+        let (end, ended) = watch::channel(false);
+        let end = Arc::new(end);
+        let tasks = [
+            spawn_until(Arc::clone(&end), service.clone().datagrams(datagrams)),
+            spawn_until(end, streams::serve(service, connections)),
+        ];
+        Ok(Self { dns, tasks, ended })
+    }
+
+    /// Waits until it answers no more on one of its ports, which has been closed, or by a panic.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            // Whoever would say so is gone when nothing answers any more.
+            let _said_or_gone = ended.wait_for(|ended| *ended).await;
+        }
     }
 
     /// Its zones, which may be replaced while it runs.
@@ -49,6 +64,23 @@ impl Drop for NameServer {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Says that a task has ended, however that came.
+struct End(Arc<watch::Sender<bool>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+fn spawn_until(end: Arc<watch::Sender<bool>>, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+    let end = End(end);
+    actix::spawn(async move {
+        let _end = end;
+        task.await;
+    })
 }
 
 /// What answers, whichever way the queries come.

@@ -52,6 +52,19 @@ fn every_server_goes_on(disk: impl Fn() -> Option<tempfile::TempDir>) {
 }
 
 #[test]
+fn a_name_server_whose_ports_are_gone_says_so() {
+    run(Choices::default(), |scene| async move {
+        let while_it_runs = scene.world.clock().sleep(Duration::from_secs(60));
+        tokio::select! {
+            () = scene.name_server_ended("root") => panic!("it answers"),
+            () = while_it_runs => {}
+        }
+        scene.sim_host("root").crash();
+        scene.name_server_ended("root").await;
+    });
+}
+
+#[test]
 fn a_server_that_stays_down_is_a_typed_error_in_time() {
     for (server, user) in [("dc.u1.example", "alice"), ("dc.u2.example", "alice"), ("rs.u1.example", "alice")] {
         run(Choices::default(), move |scene| async move {

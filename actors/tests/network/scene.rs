@@ -46,7 +46,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Any server that runs; it stops when this is dropped.
 pub(crate) enum Server {
-    Names(#[expect(dead_code, reason = "held to keep it running")] NameServer),
+    Names(NameServer),
     Account(#[expect(dead_code, reason = "held to keep it running")] Handle<AccountServer>),
     Coordinator(#[expect(dead_code, reason = "held to keep it running")] direction_coordinator::CoordinatorEntity),
     Relay(#[expect(dead_code, reason = "held to keep it running")] Handle<RelayServer>),
@@ -254,6 +254,15 @@ impl Scene {
                 self.start(&format!("{server}.{domain}")).await;
             }
         }
+    }
+
+    /// Waits until a name server answers no more.
+    pub(crate) async fn name_server_ended(&self, server: &str) {
+        let ended = match self.servers.borrow().get(server) {
+            Some(Server::Names(names)) => names.ended(),
+            _ => panic!("{server} is no name server"),
+        };
+        ended.await;
     }
 
     /// Starts a server from what its store holds.

@@ -63,6 +63,9 @@ pub enum ServeError {
     /// It ended by itself.
     #[error("the server ended: {0}")]
     Ended(End),
+    /// Its name server ended by itself.
+    #[error("the name server ended: its port is closed or it panicked; what it said before is in the log")]
+    NameServerEnded,
     /// A second signal came while it stopped.
     #[error("stopped at once by a second {0}")]
     AtOnce(&'static str),
@@ -145,7 +148,7 @@ async fn serve(file: &ServerFile) -> Result<(), ServeError> {
     tracing::info!(%name, addresses = ?equipment.host.net().addresses(), health, "ready");
 
     let ended = tokio::select! {
-        end = entity.ended() => Some(end),
+        why = entity.ended() => Some(why),
         signal = signals.next() => {
             tracing::info!(signal, "stopping");
             None
@@ -162,7 +165,7 @@ async fn serve(file: &ServerFile) -> Result<(), ServeError> {
     }
     equipment.finish();
     match ended {
-        Some(end) => Err(ServeError::Ended(end)),
+        Some(why) => Err(why),
         None => {
             tracing::info!("stopped");
             Ok(())

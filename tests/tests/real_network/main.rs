@@ -123,6 +123,11 @@ fn a_coordinators_name_server_answers_as_dig_expects() {
     assert!(version.contains("BADVERS"), "{version}");
     let edns = at("+bufsize=1232 dc.u1.example A");
     assert!(edns.contains("OPT PSEUDOSECTION") && edns.contains("flags: qr aa"), "{edns}");
+    assert_eq!(at("+tcp +short dc.u1.example A"), dc);
+    let many = |options: &str| dig(&network, &format!("@{} {options} many.example A", network::ADDRESSES[0].1));
+    let cut = many("+noedns +ignore");
+    assert!(cut.contains("flags: qr aa tc"), "{cut}");
+    assert_eq!(many("+noedns +short").lines().count(), 60, "what was cut is had over TCP");
     let root = dig(&network, &format!("@{} dc.u1.example A", network::ADDRESSES[0].1));
     assert!(root.contains("AUTHORITY: 1") && root.contains("u1.example.") && root.contains(dc), "{root}");
     let outside = dig(&network, &format!("@{} +short as.example A", network::ADDRESSES[0].1));

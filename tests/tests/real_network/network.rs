@@ -85,8 +85,11 @@ impl Network {
         let domain = |name: &str, key: &str| {
             format!("[[domain]]\nname = \"{name}\"\nserver = \"dc.{name}\"\naddresses = {}\n", addresses(key))
         };
+        // More than a datagram without EDNS holds.
+        let many: Vec<String> = (1..=60).map(|number| format!("\"198.51.100.{number}\"")).collect();
+        let many = format!("[[entry]]\nname = \"many.example\"\naddresses = [{}]\n", many.join(", "));
         let root = format!(
-            "[names]\nserver = \"root.example\"\n{}{}[[entry]]\nname = \"as.example\"\naddresses = {account_server}\n{host}",
+            "[names]\nserver = \"root.example\"\n{}{}[[entry]]\nname = \"as.example\"\naddresses = {account_server}\n{many}{host}",
             domain("u1.example", "dc1"),
             domain("u2.example", "dc2"),
         );

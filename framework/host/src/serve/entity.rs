@@ -10,7 +10,6 @@ use ntmobile_actors::direction_coordinator::{self, CoordinatorEntity};
 use ntmobile_actors::dns::ZoneRecords;
 use ntmobile_actors::driver::Handle;
 use ntmobile_actors::name_server::NameServer;
-use ntmobile_actors::supervise::End;
 use ntmobile_actors::{account_server, notification_server, relay_server};
 use ntmobile_auth_plugins::{AccountBook, Ingredients, Registry};
 use ntmobile_net::entropy::SystemEntropy;
@@ -68,14 +67,20 @@ impl Entity {
         }
     }
 
-    /// Waits until it ends by itself.
-    pub(super) async fn ended(&self) -> End {
+    /// Waits until it ends by itself; why it did.
+    pub(super) async fn ended(&self) -> ServeError {
         match self {
-            Self::Account { handle, .. } => handle.ended().await,
-            Self::Coordinator { entity, .. } => entity.handle.ended().await,
-            Self::Relay(handle) => handle.ended().await,
-            Self::Notification(handle) => handle.ended().await,
-            Self::Names { .. } => std::future::pending().await,
+            Self::Account { handle, .. } => ServeError::Ended(handle.ended().await),
+            Self::Coordinator { entity, .. } => tokio::select! {
+                end = entity.handle.ended() => ServeError::Ended(end),
+                () = entity.name_server.ended() => ServeError::NameServerEnded,
+            },
+            Self::Relay(handle) => ServeError::Ended(handle.ended().await),
+            Self::Notification(handle) => ServeError::Ended(handle.ended().await),
+            Self::Names { server, .. } => {
+                server.ended().await;
+                ServeError::NameServerEnded
+            }
         }
     }
 
