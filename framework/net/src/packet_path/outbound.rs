@@ -47,7 +47,13 @@ impl Outbound {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) if is_gone(&error) => return Err(error),
+                Err(_) => {
+                    // The kernel could not hand over this one, and has dropped it; the next is as good as any.
+                    shared.counters.not_ip.add(1);
+                    left -= 1;
+                    continue;
+                }
             };
             // The clock is read once for all packets that are there together.
             let now = *now.get_or_insert_with(|| shared.clock.now());
@@ -109,6 +115,11 @@ impl Outbound {
         }
         count
     }
+}
+
+/// Whether the device will never give a packet again.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADFD | libc::EBADF | libc::EIO | libc::ENODEV))
 }
 
 /// Whether an address can be one node's. What the kernel says to all neighbours of a new device is for nobody.
