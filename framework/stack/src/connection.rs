@@ -154,8 +154,8 @@ impl Connection {
     /// Lets the connection do what is to be done now; returns what it sends.
     pub(crate) fn poll(&mut self, now: Instant, cause: Cause) -> Vec<Bytes> {
         let at = tcp_instant(now);
-        if let Some(arrived) = &self.carrier.arrived {
-            self.repair.incoming(arrived, now);
+        if let Some(arrived) = self.carrier.arrived.take() {
+            self.carrier.arrived = Some(self.repair.incoming(arrived, now));
         }
         if self.is_over_but_unread() {
             self.interface.poll_ingress_single(at, &mut self.carrier, &mut self.sockets);

@@ -6,6 +6,7 @@ use ntmobile_ports::net::{Net, NetError};
 use ntmobile_sim::{Simulation, World};
 use ntmobile_stack::{StackOptions, TcpStream};
 use ntmobile_wire::entropy::Entropy;
+use smoltcp::wire::{Ipv4Packet, Ipv6Packet, TcpPacket};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -292,6 +293,39 @@ fn a_lost_fin_is_sent_again_even_after_duplicate_acknowledgements() {
         assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
         assert!(world.now().0 < 10_000_000_000);
     });
+}
+
+#[test]
+fn a_fin_counts_behind_content_that_has_been_received_before() {
+    for address in [B4, B6] {
+        simulate(1, Path::default(), move |world, pipe| async move {
+            let (mut near, mut far) = connected(&pipe, address).await;
+            near.write_all(b"content").await.unwrap();
+            assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 7);
+            world.clock().sleep(Duration::from_secs(1)).await;
+            let sent = pipe.sent.lock().unwrap().clone();
+            let (_, content) = sent.iter().find(|(_, packet)| packet.ends_with(b"content")).unwrap();
+            pipe.b.inject(with_fin(content));
+            assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
+            assert!(world.now().0 < 2_000_000_000);
+        });
+    }
+}
+
+/// The same packet, as the last of its sender.
+fn with_fin(packet: &[u8]) -> bytes::Bytes {
+    let mut last = packet.to_vec();
+    let (header, source, destination) = if packet[0] >> 4 == 4 {
+        let ip = Ipv4Packet::new_checked(packet).unwrap();
+        (20, ip.src_addr().into(), ip.dst_addr().into())
+    } else {
+        let ip = Ipv6Packet::new_checked(packet).unwrap();
+        (40, ip.src_addr().into(), ip.dst_addr().into())
+    };
+    let mut segment = TcpPacket::new_checked(&mut last[header..]).unwrap();
+    segment.set_fin(true);
+    segment.fill_checksum(&source, &destination);
+    last.into()
 }
 
 #[test]
