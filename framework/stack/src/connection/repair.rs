@@ -66,10 +66,10 @@ impl Repair {
         }
         if segment.syn() {
             self.tail.opening(sequence + length, now);
-        } else if segment.rst() {
+        } else if segment.rst() || segment.fin() {
             self.tail.forget();
         } else if length > 0 {
-            self.tail.sent(&packet, sequence + length, now);
+            self.tail.sent(&packet, (sequence, sequence + length), now);
         }
         match self.highest {
             Some(highest) if length == 0 && !segment.rst() && sequence < highest => {

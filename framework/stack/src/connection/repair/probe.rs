@@ -18,6 +18,8 @@ const PROBES: u32 = 4;
 struct Tail {
     /// Nothing where it only measures the round trip.
     segment: Option<Bytes>,
+    /// The sequence number before it.
+    start: TcpSeqNumber,
     /// The sequence number after it.
     end: TcpSeqNumber,
     sent: Instant,
@@ -31,6 +33,8 @@ struct Tail {
 #[derive(Debug, Default)]
 pub(super) struct TailLoss {
     tail: Option<Tail>,
+    /// Everything before is acknowledged.
+    acked: Option<TcpSeqNumber>,
     round_trip: Option<Duration>,
 }
 
@@ -38,22 +42,26 @@ impl TailLoss {
     /// The connection is being opened, which is left to the retransmission timer; the answer tells the round trip.
     pub(super) fn opening(&mut self, end: TcpSeqNumber, now: Instant) {
         let repeated = self.tail.is_some();
-        self.tail = Some(Tail { segment: None, end, sent: now, repeated, probes: PROBES, due: now });
+        self.tail = Some(Tail { segment: None, start: end, end, sent: now, repeated, probes: PROBES, due: now });
     }
 
-    /// A segment with content, or the end of it, leaves.
-    pub(super) fn sent(&mut self, segment: &Bytes, end: TcpSeqNumber, now: Instant) {
+    /// A segment with content leaves. It is probed for where it alone is not acknowledged: among others, gaps are noticed by
+    /// what comes after them, and probes would add duplicate acknowledgements to those.
+    pub(super) fn sent(&mut self, segment: &Bytes, (start, end): (TcpSeqNumber, TcpSeqNumber), now: Instant) {
         // Before what was sent last, it fills a gap.
         if self.tail.as_ref().is_some_and(|tail| end < tail.end) {
             return;
         }
         let repeated = self.tail.as_ref().is_some_and(|tail| tail.end == end);
         let due = now + self.patience();
-        self.tail = Some(Tail { segment: Some(segment.clone()), end, sent: now, repeated, probes: 0, due });
+        self.tail = Some(Tail { segment: Some(segment.clone()), start, end, sent: now, repeated, probes: 0, due });
     }
 
     /// The other end has received everything before `number`.
     pub(super) fn acknowledged(&mut self, number: TcpSeqNumber, now: Instant) {
+        if self.acked.is_none_or(|acked| acked < number) {
+            self.acked = Some(number);
+        }
         let Some(tail) = self.tail.take_if(|tail| tail.end <= number) else { return };
         if !tail.repeated {
             self.round_trip = Some(now.since(tail.sent));
@@ -68,7 +76,8 @@ impl TailLoss {
     /// The segment, when it is time to send it again.
     pub(super) fn due(&mut self, now: Instant) -> Option<Bytes> {
         let patience = self.patience();
-        let tail = self.tail.as_mut().filter(|tail| tail.probes < PROBES && tail.due <= now)?;
+        self.deadline().filter(|due| *due <= now)?;
+        let tail = self.tail.as_mut()?;
         tail.probes += 1;
         tail.repeated = true;
         tail.due = now + patience * (1 << tail.probes);
@@ -77,7 +86,8 @@ impl TailLoss {
 
     /// When [`TailLoss::due`] has something.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.tail.as_ref().filter(|tail| tail.probes < PROBES).map(|tail| tail.due)
+        let is_alone = |tail: &&Tail| self.acked.is_some_and(|acked| acked >= tail.start);
+        self.tail.as_ref().filter(|tail| tail.probes < PROBES).filter(is_alone).map(|tail| tail.due)
     }
 
     fn patience(&self) -> Duration {
@@ -106,7 +116,7 @@ mod tests {
     fn a_late_acknowledgement_is_probed_for_and_then_left_to_the_timer() {
         let mut tail = opened();
         let segment = Bytes::from_static(b"segment");
-        tail.sent(&segment, END, at(1_000));
+        tail.sent(&segment, (TcpSeqNumber(1), END), at(1_000));
         assert_eq!(tail.due(at(1_299)), None);
         assert_eq!(tail.due(at(1_300)), Some(segment.clone()), "two round trips later");
         assert_eq!(tail.due(at(1_899)), None);
@@ -119,12 +129,12 @@ mod tests {
     #[test]
     fn nothing_is_probed_for_that_is_acknowledged_or_over() {
         let mut tail = opened();
-        tail.sent(&Bytes::new(), END, at(0));
+        tail.sent(&Bytes::new(), (TcpSeqNumber(1), END), at(0));
         tail.acknowledged(TcpSeqNumber(99), at(10));
         assert!(tail.deadline().is_some());
         tail.acknowledged(END, at(20));
         assert_eq!(tail.deadline(), None);
-        tail.sent(&Bytes::new(), END + 1, at(30));
+        tail.sent(&Bytes::new(), (END, END + 1), at(30));
         tail.forget();
         assert_eq!(tail.deadline(), None);
     }
