@@ -4,6 +4,7 @@ pub mod account_server;
 pub mod direction_coordinator;
 pub mod dns;
 pub mod driver;
+pub mod engine;
 pub mod events;
 pub mod host;
 #[cfg(test)]
@@ -16,3 +17,4 @@ pub mod relay_server;
 pub mod resolution;
 pub mod server;
 pub mod supervise;
+pub mod waiting_packets;

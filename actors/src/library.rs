@@ -21,21 +21,19 @@ mod device;
 mod error;
 mod flows;
 mod node;
-mod outcomes;
 mod path;
 mod sockets;
-mod waiting_packets;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::engine::{JoinError, LookupError};
 pub use destination::{Destination, DestinationError};
 pub use device::{Device, NoPassword, Password, StoreSource};
-pub use error::{ConnectError, JoinError, LookupError};
+pub use error::ConnectError;
 pub use node::Node;
 pub use sockets::{VirtualTcpListener, VirtualTcpStream, VirtualUdpSocket};
 
-pub(crate) use outcomes::{Dispatcher, Errand, Outcomes};
 pub(crate) use path::NodePath;
 
 use ntmobile_wire::address::VirtualAddresses;

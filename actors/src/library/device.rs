@@ -40,6 +40,16 @@ pub struct Device {
 }
 
 impl Device {
+    /// The settings of one application's machine.
+    pub fn config(&self, account: Account, credential: Credential, application: ApplicationId) -> NodeConfig {
+        NodeConfig {
+            application,
+            account_server_addresses: self.account_server_addresses,
+            suite: self.suite,
+            ..NodeConfig::new(account, credential, self.account_server.clone(), self.strategies.clone())
+        }
+    }
+
     /// What one application's node is started with.
     pub(super) fn application(
         &self,
@@ -47,12 +57,7 @@ impl Device {
         credential: Credential,
         application: ApplicationId,
     ) -> (NodeConfig, NodeParts) {
-        let config = NodeConfig {
-            application,
-            account_server_addresses: self.account_server_addresses,
-            suite: self.suite,
-            ..NodeConfig::new(account, credential, self.account_server.clone(), self.strategies.clone())
-        };
+        let config = self.config(account, credential, application);
         let (tls, store, key_log) = (Arc::clone(&self.tls), (self.stores)(application), self.key_log.clone());
         (config, NodeParts { port: 0, tls, store, key_log })
     }

@@ -1,15 +1,14 @@
 //! A node as its application sees it.
 
 use super::destination::Destination;
-use super::error::{ConnectError, JoinError, LookupError};
-use super::outcomes::{Joined, Outcomes};
+use super::error::ConnectError;
 use super::path::NodePath;
 use super::sockets::{VirtualTcpListener, VirtualTcpStream, VirtualUdpSocket};
 use super::{Device, Peer};
-use crate::driver::Handle;
+use crate::engine::{Engine, JoinError, LookupError};
 use crate::node as entity;
 use ntmobile_ports::net::NetError;
-use ntmobile_proto::node::{Node as NodeMachine, NodeCommand, NodeEvent};
+use ntmobile_proto::node::NodeEvent;
 use ntmobile_proto::sizes::Sizes;
 use ntmobile_stack::Stack;
 use ntmobile_wire::address::VirtualAddresses;
@@ -26,14 +25,8 @@ use tokio::sync::broadcast;
 /// A handle: clones are the same node. It leaves the network when the last clone and the last of its sockets are dropped.
 #[derive(Clone)]
 pub struct Node {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    handle: Handle<NodeMachine>,
+    engine: Engine,
     path: Arc<NodePath>,
-    outcomes: Arc<Outcomes>,
-    joined: Joined,
 }
 
 impl Node {
@@ -61,23 +54,18 @@ impl Node {
         entity::start(config, parts, device.host.clone()).await
     }
 
-    pub(crate) fn new(
-        handle: Handle<NodeMachine>,
-        path: Arc<NodePath>,
-        outcomes: Arc<Outcomes>,
-        joined: Joined,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { handle, path, outcomes, joined }) }
+    pub(crate) fn new(engine: Engine, path: Arc<NodePath>) -> Self {
+        Self { engine, path }
     }
 
     /// The node's name.
     pub fn name(&self) -> &Fqdn {
-        &self.inner.joined.name
+        self.engine.name()
     }
 
     /// The node's permanent addresses.
     pub fn addresses(&self) -> VirtualAddresses {
-        self.inner.joined.addresses
+        self.engine.addresses()
     }
 
     /// Finds a node by its name and sees that a tunnel to it stands.
@@ -88,10 +76,8 @@ impl Node {
     /// Finds one of a node's applications and sees that a tunnel to it stands; new connections to the node are for this
     /// application from now on.
     pub async fn lookup_application(&self, name: &Fqdn, application: ApplicationId) -> Result<Peer, LookupError> {
-        let (waiter, outcome) = self.inner.outcomes.connection();
-        self.inner.handle.ask(NodeCommand::Connect { waiter, peer: name.clone(), application }).await?;
-        let connection = outcome.await.map_err(|_forgotten| LookupError::Interrupted)??;
-        self.inner.path.prefer(connection.addresses, application);
+        let connection = self.engine.connect(name, application).await?;
+        self.path.prefer(connection.addresses, application);
         Ok(Peer { name: connection.peer.name, addresses: connection.addresses, relay: connection.relay })
     }
 
@@ -121,28 +107,26 @@ impl Node {
     /// Everything that happens to the node from now on: moves, tunnels built and closed. Who does not listen loses the
     /// oldest.
     pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
-        self.inner.outcomes.listen()
+        self.engine.events()
     }
 
     /// How much it holds, by table; nothing while it is starting anew.
     pub async fn sizes(&self) -> Option<Sizes> {
-        self.inner.handle.sizes().await
+        self.engine.sizes().await
     }
 
     /// Starts the node's machine anew from its store, as after a crash; it joins again by itself.
     pub fn restart(&self) {
-        self.inner.handle.restart();
+        self.engine.restart();
     }
 
     /// Closes every tunnel and leaves the network; sockets that are still open fall silent.
     pub async fn leave(&self) {
-        // A node that is no more has left already.
-        let _ = self.inner.handle.ask(NodeCommand::Leave).await;
-        self.inner.handle.stop().await;
+        self.engine.leave().await;
     }
 
     fn stack(&self) -> &Stack {
-        self.inner.path.stack().expect("a node that has joined has a stack")
+        self.path.stack().expect("a node that has joined has a stack")
     }
 }
 

@@ -2,10 +2,10 @@
 //! table, without a mailbox.
 
 use super::flows::{Direction, Flow, Flows};
-use super::outcomes::Errand;
-use super::waiting_packets::{Fate, WaitingPackets};
 use crate::driver::{PacketPath, Upward};
+use crate::engine::Errands;
 use crate::host::Host;
+use crate::waiting_packets::{Fate, WaitingPackets};
 use bytes::Bytes;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Received, UdpPort};
@@ -20,7 +20,6 @@ use ntmobile_wire::identifier::ApplicationId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use tokio::sync::mpsc;
 
 /// So many peers are remembered by their addresses. Beyond, all are forgotten; each is met again by its name.
 const PEERS: usize = 4_096;
@@ -40,11 +39,11 @@ pub(crate) struct NodePath {
     waiting: Mutex<WaitingPackets>,
     /// Whose addresses are whose: a tunnel is asked for by name.
     met: Mutex<BTreeMap<IpAddr, Peer>>,
-    errands: mpsc::Sender<Errand>,
+    errands: Errands,
 }
 
 impl NodePath {
-    pub(crate) fn new(entity: Arc<str>, port: Arc<dyn UdpPort>, host: &Host, errands: mpsc::Sender<Errand>) -> Self {
+    pub(crate) fn new(entity: Arc<str>, port: Arc<dyn UdpPort>, host: &Host, errands: Errands) -> Self {
         Self {
             entity,
             port,
@@ -66,13 +65,13 @@ impl NodePath {
     }
 
     /// Where packets that come out of a tunnel go.
-    pub(super) fn use_stack(&self, stack: Stack) {
+    pub(crate) fn use_stack(&self, stack: Stack) {
         // A node that joins again after a restart keeps its stack, and with it its applications' connections.
         let _ = self.stack.set(stack);
     }
 
     /// The stack, once the node has joined.
-    pub(super) fn stack(&self) -> Option<&Stack> {
+    pub(crate) fn stack(&self) -> Option<&Stack> {
         self.stack.get()
     }
 
@@ -85,7 +84,7 @@ impl NodePath {
     }
 
     /// A tunnel to this peer stands: what has waited for it goes.
-    pub(super) fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses) {
+    pub(crate) fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses) {
         for address in [IpAddr::from(addresses.v4), IpAddr::from(addresses.v6)] {
             self.meet(address, peer);
             let packets = lock(&self.waiting).take(address);
@@ -141,7 +140,7 @@ impl NodePath {
         let fate = lock(&self.waiting).keep(now, destination, packet);
         let asked = match fate {
             Fate::Waits => true,
-            Fate::WaitsFirst => self.errands.try_send(Errand::Build(peer)).is_ok(),
+            Fate::WaitsFirst => self.errands.build(peer),
             Fate::Dropped => false,
         };
         if !asked {

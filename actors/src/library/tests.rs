@@ -1,6 +1,6 @@
 //! Two packet paths with their stacks on an ideal network; the tests install the tunnels that signalling would.
 
-use super::outcomes::Errand;
+use crate::engine::{Errand, Errands};
 use super::path::NodePath;
 use crate::driver::PacketPath;
 use crate::host::{Host, HostParts};
@@ -60,7 +60,7 @@ impl End {
             panics: PanicPolicy::FailRun,
         });
         let port = net.bind_udp(0).unwrap();
-        let (sender, errands) = mpsc::channel(4);
+        let (sender, errands) = Errands::new();
         let path = Arc::new(NodePath::new("end".into(), port.clone(), &host, sender));
         let table = Arc::new(TunnelTable::new());
         path.use_tunnels(table.clone());

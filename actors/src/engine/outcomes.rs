@@ -1,16 +1,15 @@
 //! What the node's machine tells, brought to whoever waits for it.
 
-use super::path::NodePath;
+use super::{Carrier, Errands};
 use crate::driver::Subscriber;
-use ntmobile_proto::endpoint::Peer;
 use ntmobile_proto::node::{ConnectError, Connection, JoinError, NodeEvent};
-use ntmobile_stack::Stack;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::name::Fqdn;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 
 /// So many events are kept for a listener that does not listen; then it loses the oldest.
 const EVENTS: usize = 256;
@@ -88,24 +87,11 @@ impl Outcomes {
     }
 }
 
-/// Makes the stack of a node that has joined.
-pub(crate) type StackMaker = Box<dyn FnMut(VirtualAddresses) -> Stack>;
-
-/// What is to be asked of the machine without anybody waiting for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Errand {
-    /// The machine has started anew: join again, after this pause.
-    Join(Duration),
-    /// Packets wait for a tunnel to this peer.
-    Build(Peer),
-}
-
-/// Takes the machine's events: the packet path hears of tunnels before anybody who waits for one.
+/// Takes the machine's events: the carrier hears of tunnels before anybody who waits for one.
 pub(crate) struct Dispatcher {
     pub(crate) outcomes: Arc<Outcomes>,
-    pub(crate) path: Arc<NodePath>,
-    pub(crate) make_stack: StackMaker,
-    pub(crate) errands: mpsc::Sender<Errand>,
+    pub(crate) carrier: Rc<dyn Carrier>,
+    pub(crate) errands: Errands,
 }
 
 impl Subscriber<NodeEvent> for Dispatcher {
@@ -114,25 +100,22 @@ impl Subscriber<NodeEvent> for Dispatcher {
         let _ = self.outcomes.events.send(event.clone());
         match event {
             NodeEvent::Joined { node, addresses } => {
-                match self.path.stack() {
-                    Some(stack) => stack.set_addresses(vec![addresses.v4.into(), addresses.v6.into()]),
-                    None => self.path.use_stack((self.make_stack)(addresses)),
-                }
+                self.carrier.joined(addresses);
                 self.outcomes.joined(Ok(Joined { name: node, addresses }));
             }
             NodeEvent::JoinFailed(error) => {
                 if !self.outcomes.joined(Err(error)) {
                     // The application joined long ago and does not know of the restart: go on trying for it.
-                    let _ = self.errands.try_send(Errand::Join(PAUSE));
+                    self.errands.join(PAUSE);
                 }
             }
             NodeEvent::Connected { waiter, connection } => {
-                self.path.tunnel_stands(&connection.peer, connection.addresses);
+                self.carrier.tunnel_stands(&connection.peer, connection.addresses);
                 self.outcomes.connected(waiter, Ok(connection));
             }
             NodeEvent::ConnectFailed { waiter, error } => self.outcomes.connected(waiter, Err(error)),
             NodeEvent::TunnelBuilt { connection, .. } => {
-                self.path.tunnel_stands(&connection.peer, connection.addresses);
+                self.carrier.tunnel_stands(&connection.peer, connection.addresses);
             }
             NodeEvent::Registered { .. } | NodeEvent::RegistrationLost(_) | NodeEvent::TunnelClosed { .. } => {}
         }
@@ -140,7 +123,6 @@ impl Subscriber<NodeEvent> for Dispatcher {
 
     fn restarting(&mut self) {
         self.outcomes.forget();
-        // Where the queue is full an errand to join is in it already, or the machine is too busy to have panicked.
-        let _ = self.errands.try_send(Errand::Join(Duration::ZERO));
+        self.errands.join(Duration::ZERO);
     }
 }

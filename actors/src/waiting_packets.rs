@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of a packet without a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub enum Fate {
     /// It waits, the first for this peer: ask for the tunnel.
     WaitsFirst,
     /// It waits behind others.
@@ -29,7 +29,7 @@ pub(super) enum Fate {
 
 /// The packets that wait, by the virtual address they are for.
 #[derive(Debug, Default)]
-pub(super) struct WaitingPackets {
+pub struct WaitingPackets {
     by_peer: BTreeMap<IpAddr, Queue>,
 }
 
@@ -41,7 +41,7 @@ struct Queue {
 
 impl WaitingPackets {
     /// Keeps a packet if there is room.
-    pub(super) fn keep(&mut self, now: Instant, destination: IpAddr, packet: Bytes) -> Fate {
+    pub fn keep(&mut self, now: Instant, destination: IpAddr, packet: Bytes) -> Fate {
         self.by_peer.retain(|_, queue| now.since(queue.since) < PATIENCE);
         if let Some(queue) = self.by_peer.get_mut(&destination) {
             if queue.packets.len() == PACKETS {
@@ -58,7 +58,7 @@ impl WaitingPackets {
     }
 
     /// Takes out everything that waits for a peer, in order: its tunnel stands.
-    pub(super) fn take(&mut self, destination: IpAddr) -> impl Iterator<Item = Bytes> + use<> {
+    pub fn take(&mut self, destination: IpAddr) -> impl Iterator<Item = Bytes> + use<> {
         self.by_peer.remove(&destination).into_iter().flat_map(|queue| queue.packets)
     }
 }
