@@ -40,6 +40,20 @@ pub trait Carrier {
     fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses);
 }
 
+impl<C: Carrier + ?Sized> Carrier for Arc<C> {
+    fn use_tunnels(&self, tunnels: Arc<TunnelTable>) {
+        (**self).use_tunnels(tunnels);
+    }
+
+    fn joined(&self, addresses: VirtualAddresses) {
+        (**self).joined(addresses);
+    }
+
+    fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses) {
+        (**self).tunnel_stands(peer, addresses);
+    }
+}
+
 /// What a node is given besides its host and its machine's settings.
 pub struct EngineParts {
     /// The signalling half of its port.

@@ -21,6 +21,7 @@ Examples:
   ntm trace runs/quickstart/7 alice bob           how the two came to talk, message by message
   ntm run quickstart --otlp http://localhost:4318 and send the trace to a collector afterwards
   ntm ca init; ntm serve dc --example             a network on real hosts; the book has a chapter on it
+  ntm up --config node.toml                       this host joins it: ping bob.u2.example
 
 Exit codes: 0 it worked · 2 wrong usage · 3 a scenario or a server's file is wrong · 4 the simulation failed
             5 a file or a run cannot be written or read · 6 not what was asked for is there
@@ -57,6 +58,11 @@ enum Command {
     Account(host::AccountArguments),
     /// Run a server of the network on this host.
     Serve(host::ServeArguments),
+    /// Join the network with a virtual interface: every program on this host reaches the network's nodes by their names.
+    Up(host::UpArguments),
+    /// Undo what a killed `ntm up` has left behind; it starts this itself.
+    #[command(hide = true)]
+    Guard(host::GuardArguments),
 }
 
 /// Arguments that say which scenario.
@@ -157,6 +163,8 @@ pub fn main() -> ExitCode {
         Some(Command::Ca(arguments)) => command::ca::ca(&arguments, &terminal),
         Some(Command::Account(arguments)) => command::account::account(&arguments, &terminal),
         Some(Command::Serve(arguments)) => command::serve::serve(&arguments, &terminal),
+        Some(Command::Up(arguments)) => command::up::up(&arguments, &terminal),
+        Some(Command::Guard(arguments)) => command::up::guard(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

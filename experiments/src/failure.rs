@@ -6,6 +6,7 @@ use ntmobile_host::authority::AuthorityError;
 use ntmobile_host::files::FileError;
 use ntmobile_host::serve::ServeError;
 use ntmobile_host::settings::LoadError;
+use ntmobile_host::up::UpError;
 use ntmobile_lab::digest::DigestError;
 use ntmobile_lab::record::RecordError;
 use ntmobile_lab::run::RunError;
@@ -81,6 +82,9 @@ pub enum Failure {
     /// The server does not run.
     #[error("{0}")]
     Serve(#[from] ServeError),
+    /// The node does not run.
+    #[error("{0}")]
+    Up(#[from] UpError),
     /// The user stopped it.
     #[error("stopped; what was measured until then is in {0}, marked as partial")]
     Stopped(PathBuf),
@@ -103,8 +107,8 @@ impl Failure {
             Self::Authority(_) | Self::File(_) | Self::Password(_) => 5,
             Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) => 6,
             Self::Upload { .. } => 7,
-            Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) => 130,
-            Self::Accounts(_) | Self::Serve(_) => 8,
+            Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) | Self::Up(UpError::AtOnce(_)) => 130,
+            Self::Accounts(_) | Self::Serve(_) | Self::Up(_) => 8,
             Self::ReaderGone => 0,
         })
     }

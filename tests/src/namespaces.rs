@@ -84,6 +84,16 @@ impl Namespaces {
     /// A host behind a NAT.
     pub fn behind(&mut self, nat: &str, name: &str, lan: &str, number: u8) {
         self.add(name);
+        self.plug_behind(nat, name, lan, number);
+    }
+
+    /// Pulls a host's cable and plugs it in behind a NAT, maybe another.
+    pub fn move_behind(&self, nat: &str, name: &str, lan: &str, number: u8) {
+        self.ip(name, "link del eth0");
+        self.plug_behind(nat, name, lan, number);
+    }
+
+    fn plug_behind(&self, nat: &str, name: &str, lan: &str, number: u8) {
         let (inner, outer) = (self.full(name), format!("p{}", name.chars().take(12).collect::<String>()));
         self.ip(nat, &format!("link add {outer} type veth peer name eth0 netns {inner}"));
         self.ip(nat, &format!("link set {outer} master lan up"));

@@ -1,8 +1,8 @@
 //! Two packet paths with their stacks on an ideal network; the tests install the tunnels that signalling would.
 
-use crate::engine::{Errand, Errands};
 use super::path::NodePath;
 use crate::driver::PacketPath;
+use crate::engine::{Errand, Errands};
 use crate::host::{Host, HostParts};
 use crate::ideal_network::Switch;
 use crate::supervise::PanicPolicy;

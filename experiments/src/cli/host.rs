@@ -221,3 +221,39 @@ impl From<LogArgument> for LogForm {
         }
     }
 }
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  ntm up --example > /etc/ntm/node.toml   a file that explains every option
+  ntm up                                  reads /etc/ntm/node.toml; then ping, curl, ssh bob.u2.example just work
+  ntm up --config alice.toml              Ctrl-C or SIGTERM: leaves the network, and this host is as it was
+
+Needs root or CAP_NET_ADMIN, and /dev/net/tun.";
+
+/// `ntm up`.
+#[derive(Debug, Args)]
+#[command(after_help = UP_EXAMPLES)]
+pub struct UpArguments {
+    /// The node's file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ntm/node.toml")]
+    pub(crate) config: PathBuf,
+
+    /// How log lines look. [default: as the file says]
+    #[arg(long, value_name = "FORM")]
+    pub(crate) log: Option<LogArgument>,
+
+    /// Only say whether the file is right.
+    #[arg(long, conflicts_with = "example")]
+    pub(crate) check: bool,
+
+    /// Only print a file that explains itself.
+    #[arg(long)]
+    pub(crate) example: bool,
+}
+
+/// `ntm guard`: what `ntm up` starts to undo its changes should it be killed.
+#[derive(Debug, Args)]
+pub struct GuardArguments {
+    /// The journal of what is changed.
+    pub(crate) journal: PathBuf,
+}

@@ -9,4 +9,5 @@ pub mod run;
 pub mod scenarios;
 pub mod serve;
 pub mod trace;
+pub mod up;
 pub mod welcome;

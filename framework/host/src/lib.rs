@@ -1,7 +1,8 @@
 //! An entity on a real host.
 //!
 //! The same actors and machines as in the simulator, composed on the operating system's ports, from a file: servers
-//! ([`serve`]) and the node that an application links in ([`node`]). Around them what running a network takes: its
+//! ([`serve`]), the node that an application links in ([`node`]), and the one that unmodified applications use through a virtual
+//! interface ([`up`]). Around them what running a network takes: its
 //! certificate authority ([`authority`]), the accounts of its AS ([`accounts`]), health, logs and a shutdown that loses
 //! nothing.
 //!
@@ -20,6 +21,7 @@ pub mod serve;
 pub mod service_manager;
 pub mod settings;
 mod signals;
+pub mod up;
 pub mod validity;
 
 pub use equipment::EquipmentError;

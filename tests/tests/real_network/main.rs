@@ -6,6 +6,7 @@
 mod chapter;
 mod network;
 mod refusals;
+mod unmodified;
 
 use network::{Network, PATIENCE};
 use std::thread::sleep;

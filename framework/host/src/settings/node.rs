@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 pub struct NodeFile {
     /// Who it is, and where the network is.
     pub node: NodeSettings,
+    /// The virtual interface, where the node runs by `ntm up`.
+    #[serde(default)]
+    pub tun: TunSettings,
     /// What the process does besides.
     #[serde(default)]
     pub host: HostSettings,
@@ -61,6 +64,43 @@ pub enum Authentication {
     Password,
     /// By its certificate.
     PublicKey,
+}
+
+/// The least MTU of an interface that carries IPv6 (RFC 8200).
+const LEAST_MTU: u16 = 1_280;
+
+/// `[tun]`: the virtual interface of `ntm up`, and what it changes on its host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct TunSettings {
+    /// The interface's name.
+    pub interface: String,
+    /// The largest packet of an application.
+    pub mtu: u16,
+    /// The UDP port of signalling and packets; 0 for any free one.
+    pub port: u16,
+    /// How many threads carry packets; 0 for one for each processor, four at most.
+    pub threads: usize,
+    /// Whether the host's programs find nodes by their names: needs `/etc/resolv.conf` and port 53 of the virtual address.
+    pub names: bool,
+    /// Where the undo journals and the control socket are.
+    pub run_directory: PathBuf,
+    /// The host's resolver configuration.
+    pub resolv_conf: PathBuf,
+}
+
+impl Default for TunSettings {
+    fn default() -> Self {
+        Self {
+            interface: "ntm0".to_owned(),
+            mtu: 1_400,
+            port: 0,
+            threads: 0,
+            names: true,
+            run_directory: PathBuf::from("/run/ntmobile"),
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        }
+    }
 }
 
 /// `[plugins]` of a node.
@@ -137,6 +177,9 @@ impl SettingsFile for NodeFile {
         for (kind, name) in self.plugins.of() {
             check.known(&["plugins", kind.name()], name, &registry.names(kind));
         }
+        if self.tun.mtu < LEAST_MTU {
+            check.wrong(&["tun", "mtu"], format!("IPv6 needs {LEAST_MTU} at least"));
+        }
         check.known(&["plugins", "suite"], &self.plugins.suite, &SUITES.map(|(name, _)| name));
     }
 
@@ -144,6 +187,8 @@ impl SettingsFile for NodeFile {
         let node = &mut self.node;
         node.certificates = directory.join(&node.certificates);
         node.state = node.state.take().map(|state| directory.join(state));
+        self.tun.run_directory = directory.join(&self.tun.run_directory);
+        self.tun.resolv_conf = directory.join(&self.tun.resolv_conf);
         node.password_file = node.password_file.take().map(|file| directory.join(file));
     }
 }

@@ -1,0 +1,241 @@
+//! A node with a virtual interface (model `tun`): unmodified applications reach the network's nodes by their names, and nothing
+//! else on the host changes.
+//!
+//! **What leads into the interface**: the node's own two addresses, and two host routes for each peer, made when its tunnel is
+//! built and before any program hears of its address. No prefix is routed: 100.64.0.0/10, out of which virtual IPv4 addresses
+//! come, may be the provider's network that the host is in.
+//!
+//! **Who does what**: the packet path's threads own the node's UDP port and the device ([`ntmobile_net::packet_path`]); the
+//! machine's driver has the signalling half of that port; this module owns the host's changes
+//! ([`Footprint`](ntmobile_net::footprint)) and answers programs that look for names ([`ntmobile_net::names`]).
+
+mod interface;
+mod names;
+
+use crate::health::{Health, HealthError, Readiness};
+use crate::logging::{self, FilterError};
+use crate::node::{self, NodeError};
+use crate::service_manager::{self, Stage};
+use crate::settings::{LogForm, NodeFile};
+use crate::signals::Signals;
+use interface::Interface;
+use names::NetworkNames;
+use ntmobile_actors::engine::{self, Engine, EngineParts, JoinError};
+use ntmobile_actors::library::Device;
+use ntmobile_actors::server::DNS_PORT;
+use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, GuardianProgram};
+use ntmobile_net::names::NameService;
+use ntmobile_net::net::NetOptions;
+use ntmobile_net::packet_path::{PacketPath, PathError, largest_super_packet};
+use ntmobile_net::tun::{Tun, TunError, TunSettings};
+use ntmobile_ports::net::NetError;
+use ntmobile_telemetry::Recorder;
+use ntmobile_wire::address::VirtualAddresses;
+use ntmobile_wire::identifier::ApplicationId;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The most threads that carry packets where nobody says how many.
+const THREADS: usize = 4;
+/// How often it is looked whom the host would ask for names.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often the packet path's counters go to metrics.
+const COUNT: Duration = Duration::from_secs(10);
+/// How long leaving the network may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a node with a virtual interface does not run.
+#[derive(Debug, Error)]
+pub enum UpError {
+    /// The log filter is none.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Signals cannot be heard.
+    #[error("signals cannot be heard: {0}")]
+    Signals(#[source] io::Error),
+    /// The host cannot be changed.
+    #[error(transparent)]
+    Footprint(#[from] FootprintError),
+    /// There is no device.
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    /// Packets cannot be carried.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The health port cannot be opened.
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    /// The node lacks something.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The network did not let it in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// Names cannot be served.
+    #[error(
+        "programs' questions for names cannot be taken: {0}; or do without names (names = false in [tun]) and give addresses"
+    )]
+    Names(#[source] NetError),
+    /// A second signal came while it stopped.
+    #[error("stopped at once by a second {0}")]
+    AtOnce(&'static str),
+}
+
+/// Runs until a signal comes. `log` stands above what the file says; `guardian` undoes what is changed on the host if this
+/// process is killed.
+pub fn run(file: &NodeFile, log: Option<LogForm>, guardian: GuardianProgram) -> Result<(), UpError> {
+    logging::start(log.unwrap_or(file.host.log), &file.host.log_filter)?;
+    actix_rt::System::new().block_on(up(file, guardian))
+}
+
+async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
+    let mut signals = Signals::listen().map_err(UpError::Signals)?;
+    let tun = &file.tun;
+    let options = FootprintOptions {
+        directory: tun.run_directory.clone(),
+        resolv_conf: tun.resolv_conf.clone(),
+        guardian: Some(guardian),
+    };
+    // First what may be refused: another node that runs, no privilege, no driver. What a predecessor has left is undone.
+    let footprint = Footprint::begin(&tun.interface, options)?;
+    let threads = if tun.threads == 0 { processors().min(THREADS) } else { tun.threads };
+    let largest = largest_super_packet(tun.mtu);
+    let queues = Tun::create(&TunSettings { name: tun.interface.clone(), mtu: tun.mtu, queues: threads, largest })?;
+    let host_options = NetOptions { own_interfaces: vec![tun.interface.clone()], ..NetOptions::default() };
+    let device = node::device(file, host_options, ApplicationId(0)).await?;
+    let readiness = Readiness::default();
+    let _health = match file.host.health {
+        Some(address) => Some(Health::start(address, readiness.clone(), device.host.recorder().clone()).await?),
+        None => None,
+    };
+    let (engine, interface) = tokio::select! {
+        joined = join(file, &device, threads) => joined?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it had joined");
+            return Ok(footprint.undo()?);
+        }
+    };
+    let addresses = engine.addresses();
+    interface.path().attach(queues.into_queues());
+    interface.open(addressed(footprint, addresses)?);
+    let names = match tun.names.then(|| serve_names(&engine, &interface, &device)).transpose() {
+        Ok(names) => names,
+        Err(error) => {
+            drop(interface.close());
+            return Err(error);
+        }
+    };
+    readiness.set(true);
+    service_manager::tell(Stage::Ready);
+    tracing::info!(name = %engine.name(), v4 = %addresses.v4, v6 = %addresses.v6, interface = tun.interface, "up");
+
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        () = follow_resolver(&interface, names.as_ref(), &device) => "nothing",
+        () = count(&interface, device.host.recorder(), engine.name().as_str()) => "nothing",
+        () = logging::tell_counts(device.host.recorder().clone()) => "nothing",
+    };
+    tracing::info!(signal, "stopping");
+    readiness.set(false);
+    service_manager::tell(Stage::Stopping);
+    // Programs ask the host's own servers again before the node's is gone.
+    let undone = interface.close().map_or(Ok(()), Footprint::undo);
+    drop(names);
+    tokio::select! {
+        () = engine.leave() => {}
+        () = device.host.clock().sleep(PATIENCE) => tracing::warn!("the node did not leave in time"),
+        signal = signals.next() => return Err(UpError::AtOnce(signal)),
+    }
+    undone?;
+    tracing::info!("down; this host is as it was");
+    Ok(())
+}
+
+fn processors() -> usize {
+    available_parallelism().map_or(1, Into::into)
+}
+
+/// Joins the network with the packet path on the node's port; the path has no device yet.
+async fn join(file: &NodeFile, device: &Device, threads: usize) -> Result<(Engine, Arc<Interface>), UpError> {
+    let host = &device.host;
+    let config = device.config(file.node.account.0.clone(), node::credential(file)?, ApplicationId(0));
+    let (path, events) = PacketPath::node(file.tun.port, threads, Arc::clone(host.clock()))?;
+    let signalling = path.signalling();
+    let (errands, queue) = engine::errands();
+    let (clock, recorder) = (Arc::clone(host.clock()), host.recorder().clone());
+    let entity = config.account.node().as_str().into();
+    let interface = Arc::new(Interface::new(entity, clock, recorder, path, errands.clone()));
+    actix_rt::spawn(Arc::clone(&interface).listen(events));
+    let parts = EngineParts {
+        signalling,
+        packet_path: interface.clone(),
+        carrier: Rc::new(Arc::clone(&interface)),
+        errands: (errands, queue),
+        tls: Arc::clone(&device.tls),
+        store: (device.stores)(ApplicationId(0)),
+        key_log: None,
+    };
+    let engine = Engine::start(config, parts, host.clone()).await?;
+    Ok((engine, interface))
+}
+
+/// Gives the interface the node's addresses. A host without IPv6 does without the second.
+fn addressed(mut footprint: Footprint, addresses: VirtualAddresses) -> Result<Footprint, FootprintError> {
+    footprint.add_address(addresses.v4.into(), 32)?;
+    if let Err(error) = footprint.add_address(addresses.v6.into(), 128) {
+        tracing::warn!(%error, "only virtual IPv4 addresses can be used: IPv6 is switched off on this host");
+    }
+    Ok(footprint)
+}
+
+/// Answers the host's programs for the network's names.
+fn serve_names(engine: &Engine, interface: &Arc<Interface>, device: &Device) -> Result<NameService, UpError> {
+    let listener = IpAddr::from(engine.addresses().v4);
+    let names = NetworkNames::new(engine.clone(), Arc::clone(interface), device.host.resolution().clone());
+    let net = Arc::clone(device.host.net());
+    let service = NameService::start(SocketAddr::new(listener, DNS_PORT), Arc::new(names), net, Vec::new())
+        .map_err(UpError::Names)?;
+    if let Some(servers) = interface.with_footprint(|footprint| footprint.hook_resolver(listener)) {
+        service.set_servers(servers?);
+    }
+    Ok(service)
+}
+
+/// Follows whom the host would ask for names: its networks tell it whenever it moves.
+async fn follow_resolver(interface: &Interface, names: Option<&NameService>, device: &Device) {
+    let (net, clock) = (device.host.net(), device.host.clock());
+    let mut changes = 0;
+    loop {
+        tokio::select! {
+            seen = net.address_change(changes) => changes = seen,
+            () = clock.sleep(LOOK) => {}
+        }
+        let Some(names) = names else { continue };
+        match interface.with_footprint(Footprint::name_servers) {
+            Some(Ok(servers)) => names.set_servers(servers),
+            Some(Err(error)) => tracing::warn!(%error, "programs do not find the network's names"),
+            None => {}
+        }
+    }
+}
+
+/// Brings what the packet path counts to the metrics.
+async fn count(interface: &Interface, recorder: &Recorder, entity: &str) {
+    let mut before: BTreeMap<&'static str, u64> = BTreeMap::new();
+    loop {
+        tokio::time::sleep(COUNT).await;
+        for (name, now) in interface.path().counters().named() {
+            let before = before.entry(name).or_default();
+            if now > *before {
+                recorder.count(entity, name, now - *before);
+                *before = now;
+            }
+        }
+    }
+}

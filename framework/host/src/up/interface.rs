@@ -1,0 +1,211 @@
+//! The virtual interface: whose addresses lead into it, and what its packets need of signalling.
+
+use ntmobile_actors::driver::{PacketPath as DriverPath, Upward};
+use ntmobile_actors::engine::{Carrier, Errands};
+use ntmobile_actors::waiting_packets::{Fate, WaitingPackets};
+use ntmobile_net::footprint::Footprint;
+use ntmobile_net::packet_path::{Event, PacketPath};
+use ntmobile_ports::clock::Clock;
+use ntmobile_ports::net::{Received, UdpPort};
+use ntmobile_proto::endpoint::Peer;
+use ntmobile_proto::machine::Input;
+use ntmobile_proto::packet::TunnelTable;
+use ntmobile_proto::time::Instant;
+use ntmobile_telemetry::Recorder;
+use ntmobile_wire::address::VirtualAddresses;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::mpsc;
+
+/// So many addresses of peers lead into the interface: two for each of as many peers as a machine has tunnels.
+const ADDRESSES: usize = 8_192;
+
+/// Counted where an application's packet went nowhere.
+const NO_TUNNEL: &str = "packet.no_tunnel";
+
+/// A node's virtual interface.
+pub(super) struct Interface {
+    entity: Arc<str>,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+    path: PacketPath,
+    errands: Errands,
+    up: RwLock<Option<Upward>>,
+    /// The table of the machine's present life.
+    tunnels: RwLock<Arc<TunnelTable>>,
+    ways: Mutex<Ways>,
+    waiting: Mutex<WaitingPackets>,
+}
+
+/// What leads into the interface.
+#[derive(Default)]
+struct Ways {
+    /// Whose addresses are whose: a tunnel is asked for by name. They stay when a tunnel closes, so that the next packet has it
+    /// built again.
+    met: BTreeMap<IpAddr, Peer>,
+    /// What is changed on the host, as long as the interface has addresses.
+    footprint: Option<Footprint>,
+}
+
+impl Interface {
+    pub(super) fn new(
+        entity: Arc<str>,
+        clock: Arc<dyn Clock>,
+        recorder: Recorder,
+        path: PacketPath,
+        errands: Errands,
+    ) -> Self {
+        Self {
+            entity,
+            clock,
+            recorder,
+            path,
+            errands,
+            up: RwLock::default(),
+            tunnels: RwLock::default(),
+            ways: Mutex::default(),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// The interface has its addresses: peers' addresses lead into it from now on, those that have been met already too.
+    pub(super) fn open(&self, footprint: Footprint) {
+        let mut ways = lock(&self.ways);
+        ways.footprint = Some(footprint);
+        let met: Vec<IpAddr> = ways.met.keys().copied().collect();
+        for address in met {
+            ways.lead(address);
+        }
+    }
+
+    /// Gives back what is changed on the host, to be changed further or undone. Nothing new leads into the interface then.
+    pub(super) fn close(&self) -> Option<Footprint> {
+        lock(&self.ways).footprint.take()
+    }
+
+    /// Does something to what is changed on the host.
+    pub(super) fn with_footprint<T>(&self, act: impl FnOnce(&mut Footprint) -> T) -> Option<T> {
+        lock(&self.ways).footprint.as_mut().map(act)
+    }
+
+    /// Who is met under an address.
+    pub(super) fn met(&self, address: IpAddr) -> Option<Peer> {
+        lock(&self.ways).met.get(&address).cloned()
+    }
+
+    /// The packet path.
+    pub(super) fn path(&self) -> &PacketPath {
+        &self.path
+    }
+
+    /// The table of the machine's present life.
+    pub(super) fn tunnels(&self) -> Arc<TunnelTable> {
+        Arc::clone(&self.tunnels.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes up what the packet path tells, until the path ends.
+    pub(super) async fn listen(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Notice(notice) => self.tell(Input::PacketPath(notice)),
+                Event::Control { tunnel, bytes } => self.tell(Input::TunnelControl { tunnel, bytes }),
+                // A super-packet's connection sends single packets too when nothing is answered.
+                Event::NoTunnel { packet: None, .. } => {}
+                Event::NoTunnel { destination, packet: Some(packet) } => self.keep(destination, packet),
+            }
+        }
+    }
+
+    /// Keeps a packet to a peer whose tunnel is gone, and has the tunnel built again.
+    fn keep(&self, destination: IpAddr, packet: bytes::Bytes) {
+        // Somebody's who was never met, or everybody's: the kernel sends multicast on every interface.
+        let Some(peer) = self.met(destination) else { return };
+        let fate = lock(&self.waiting).keep(self.clock.now(), destination, packet);
+        let is_asked = match fate {
+            Fate::Waits => true,
+            Fate::WaitsFirst => self.errands.build(peer),
+            Fate::Dropped => false,
+        };
+        if !is_asked {
+            self.count(NO_TUNNEL);
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        let up = self.up.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if !up.is_some_and(|up| up.tell(input)) {
+            self.count("signalling.overload");
+        }
+    }
+
+    fn count(&self, name: &'static str) {
+        self.recorder.count(&self.entity, name, 1);
+    }
+}
+
+impl Ways {
+    /// An address is a peer's.
+    fn meet(&mut self, address: IpAddr, peer: &Peer) {
+        if let Some(known) = self.met.get_mut(&address) {
+            known.clone_from(peer);
+        } else if self.met.len() >= ADDRESSES {
+            tracing::warn!(%peer, %address, "too many peers have been met: this one cannot be reached until the node is restarted");
+        } else {
+            self.met.insert(address, peer.clone());
+            self.lead(address);
+        }
+    }
+
+    fn lead(&mut self, address: IpAddr) {
+        let Some(footprint) = &mut self.footprint else { return };
+        if let Err(error) = footprint.add_route(address, if address.is_ipv4() { 32 } else { 128 }) {
+            tracing::warn!(%error, %address, "a peer's address does not lead into its tunnel");
+        }
+    }
+}
+
+impl Carrier for Interface {
+    fn use_tunnels(&self, tunnels: Arc<TunnelTable>) {
+        *self.tunnels.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&tunnels);
+        self.path.use_tunnels(tunnels);
+    }
+
+    fn joined(&self, addresses: VirtualAddresses) {
+        // The first time there is no footprint yet, later they are there already, unless the DC has lost what it knew of us.
+        let mut ways = lock(&self.ways);
+        let Some(footprint) = &mut ways.footprint else { return };
+        for (address, prefix) in [(IpAddr::from(addresses.v4), 32), (addresses.v6.into(), 128)] {
+            if let Err(error) = footprint.add_address(address, prefix) {
+                tracing::warn!(%error, %address, "the virtual interface did not take its address");
+            }
+        }
+    }
+
+    fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses) {
+        for address in [IpAddr::from(addresses.v4), IpAddr::from(addresses.v6)] {
+            lock(&self.ways).meet(address, peer);
+            let packets = lock(&self.waiting).take(address);
+            for packet in packets {
+                if self.path.send(&packet).is_err() {
+                    self.count(NO_TUNNEL);
+                }
+            }
+        }
+    }
+}
+
+impl DriverPath for Interface {
+    fn attach(&self, up: Upward) {
+        *self.up.write().unwrap_or_else(PoisonError::into_inner) = Some(up);
+    }
+
+    fn receive(&self, _now: Instant, _received: Received, _port: &dyn UdpPort) {
+        // The packet path has told ESP from signalling before: there is none on the signalling half of the port.
+        self.count("esp.unexpected");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

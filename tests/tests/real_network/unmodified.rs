@@ -1,0 +1,157 @@
+//! Unmodified applications on nodes with a virtual interface (`ntm up`): they find nodes by their names, stay connected while
+//! their host moves, and the host is as it was when the node is gone, however it went.
+
+use super::network::{Network, PASSWORD, PATIENCE, program};
+use ntmobile_tests::namespaces::Process;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What a host's resolver is told before the node comes.
+const RESOLVER: &str = "nameserver 203.0.113.53\noptions timeout:2\n";
+
+/// The resolver configurations of a test's hosts: in namespaces they are where `ip netns exec` looks for them.
+struct Resolvers(Vec<PathBuf>);
+
+impl Resolvers {
+    fn of(prefix: &str, hosts: &[&str]) -> Self {
+        let directories: Vec<_> =
+            hosts.iter().map(|host| Path::new("/etc/netns").join(format!("{prefix}{host}"))).collect();
+        for directory in &directories {
+            std::fs::create_dir_all(directory).expect("this needs root");
+            std::fs::write(directory.join("resolv.conf"), RESOLVER).expect("written");
+        }
+        Self(directories)
+    }
+}
+
+impl Drop for Resolvers {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // What cannot be removed hurts nobody: the next run overwrites it.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+/// Runs `ntm up` on a host for this account, and waits until it is up.
+fn up(network: &Network, host: &str, account: &str) -> Process {
+    let file = format!("{host}-up.toml");
+    let text = format!(
+        "[node]\naccount = \"{account}\"\naccount-server = \"as.example\"\n[tun]\nrun-directory = \"run\"\n\
+         [host]\nroot-servers = [\"203.0.113.53\"]\n"
+    );
+    network.write(&file, &text);
+    let mut command = network.world.command(host, &program("ntm"));
+    command.args(["up", "--config", &file]).current_dir(network.home.path()).env("NTM_PASSWORD", PASSWORD);
+    let words = network.home.path().join(format!("{host}-up.log"));
+    let mut process = Process::start(command, &words).expect("ntm starts");
+    process.await_word(" up ", PATIENCE);
+    process
+}
+
+/// What a host looks like where a node changes it.
+fn looks(network: &Network, host: &str) -> String {
+    ["ip -o link show type tun", "ip -4 route", "ip -6 route", "ip rule", "cat /etc/resolv.conf"]
+        .map(|line| network.world.must(host, line))
+        .join("--\n")
+}
+
+/// Waits until a host looks like this.
+fn await_looks(network: &Network, host: &str, before: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let now = looks(network, host);
+        if now == before {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{host} was\n{before}\nand is\n{now}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
+    let mut network = Network::start("ntmu-");
+    let _resolvers = Resolvers::of("ntmu-", &["alice", "bob", "carol"]);
+    network.world.nat("cafe", "203.0.113.103", "192.168.3");
+    for account in ["alice@u1.example", "bob@u2.example", "carol@u2.example"] {
+        network.add_account(account);
+    }
+    let before = looks(&network, "alice");
+    let mut alice = up(&network, "alice", "alice@u1.example");
+    let _bob = up(&network, "bob", "bob@u2.example");
+    let _carol = up(&network, "carol", "carol@u2.example");
+
+    // Carol is in the open, Bob behind a NAT like Alice; a server of the network and other names are what they were.
+    for name in ["carol.u2.example", "bob.u2.example"] {
+        for family in ["-4", "-6"] {
+            network.world.must("alice", &format!("ping {family} -c 2 -W 10 {name}"));
+        }
+    }
+    let server = network.world.must("alice", "dig +short +tries=1 +time=9 as.example A");
+    assert_eq!(server.trim(), "203.0.113.2");
+    network.world.must("alice", "ping -c 1 -W 10 203.0.113.2");
+
+    // A download by a program that knows nothing of all this, while its host changes networks.
+    let shared = network.home.path().join("shared");
+    std::fs::create_dir(&shared).expect("made");
+    let content: Vec<u8> = (0..12_000_000_u32).flat_map(|number| number.to_le_bytes()).take(12_000_000).collect();
+    std::fs::write(shared.join("file"), &content).expect("written");
+    let mut serve = network.world.command("bob", Path::new("python3"));
+    serve.args(["-u", "-m", "http.server", "--bind", "::", "8000"]).current_dir(&shared);
+    let mut server = Process::start(serve, &network.home.path().join("http.log")).expect("python3 starts");
+    server.await_word("Serving", PATIENCE);
+    let got = network.home.path().join("got");
+    let mut fetch = network.world.command("alice", Path::new("curl"));
+    fetch
+        .args(["-sS", "--max-time", "120", "--limit-rate", "1M", "-o"])
+        .arg(&got)
+        .arg("http://bob.u2.example:8000/file");
+    let mut download = Process::start(fetch, &network.home.path().join("curl.log")).expect("curl starts");
+    let length = || std::fs::metadata(&got).map_or(0, |metadata| metadata.len());
+    let deadline = Instant::now() + PATIENCE;
+    while length() < 2_000_000 {
+        assert!(Instant::now() < deadline, "the download does not come on: {}", download.words());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    network.world.move_behind("cafe", "alice", "192.168.3", 10);
+    assert_eq!(download.end(2 * PATIENCE), Some(0), "{}", download.words());
+    assert!(std::fs::read(&got).expect("there") == content, "what has come is what was there");
+    alice.await_word("has moved its tunnel to bob.u2.example", PATIENCE);
+    network.world.must("alice", "ping -c 2 -W 10 carol.u2.example");
+
+    // A polite end leaves nothing but the new network's own route behind.
+    alice.signal("TERM");
+    assert_eq!(alice.end(PATIENCE), Some(0), "{}", alice.words());
+    await_looks(&network, "alice", &before.replace("192.168.1", "192.168.3"));
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
+    let mut network = Network::start("ntmk-");
+    let _resolvers = Resolvers::of("ntmk-", &["alice", "carol"]);
+    for account in ["alice@u1.example", "carol@u2.example"] {
+        network.add_account(account);
+    }
+    let before = looks(&network, "alice");
+    let mut alice = up(&network, "alice", "alice@u1.example");
+    let _carol = up(&network, "carol", "carol@u2.example");
+    network.world.must("alice", "ping -c 1 -W 10 carol.u2.example");
+    let mut second: Command = network.world.command("alice", &program("ntm"));
+    let second = second.args(["up", "--config", "alice-up.toml"]).current_dir(network.home.path());
+    let refused = second.env("NTM_PASSWORD", PASSWORD).output().expect("ntm starts");
+    assert_eq!(refused.status.code(), Some(8));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("already running on ntm0"), "{said}");
+
+    alice.signal("KILL");
+    assert_eq!(alice.end(PATIENCE), None, "it was killed");
+    await_looks(&network, "alice", &before);
+
+    // It comes back with the same addresses, and its peers reach it again.
+    let _alice = up(&network, "alice", "alice@u1.example");
+    network.world.must("carol", "ping -c 1 -W 10 alice.u1.example");
+}
