@@ -153,5 +153,5 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
 
     // It comes back with the same addresses, and its peers reach it again.
     let _alice = up(&network, "alice", "alice@u1.example");
-    network.world.must("carol", "ping -c 1 -W 10 alice.u1.example");
+    network.world.must("carol", "ping -c 1 -w 60 alice.u1.example");
 }
