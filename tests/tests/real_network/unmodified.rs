@@ -131,7 +131,7 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
-    let mut network = Network::start("ntmk-");
+    let network = Network::start("ntmk-");
     let _resolvers = Resolvers::of("ntmk-", &["alice", "carol"]);
     for account in ["alice@u1.example", "carol@u2.example"] {
         network.add_account(account);
