@@ -60,6 +60,12 @@ enum Command {
     Serve(host::ServeArguments),
     /// Join the network with a virtual interface: every program on this host reaches the network's nodes by their names.
     Up(host::UpArguments),
+    /// Show the node that runs on this host: who and where it is, its peers and the paths to them.
+    Status(host::StatusArguments),
+    /// Show how packets to a peer go, and what happened to its tunnel.
+    Path(host::PathArguments),
+    /// Have the node that runs on this host leave the network.
+    Down(host::NodeArguments),
     /// Undo what a killed `ntm up` has left behind; it starts this itself.
     #[command(hide = true)]
     Guard(host::GuardArguments),
@@ -164,6 +170,9 @@ pub fn main() -> ExitCode {
         Some(Command::Account(arguments)) => command::account::account(&arguments, &terminal),
         Some(Command::Serve(arguments)) => command::serve::serve(&arguments, &terminal),
         Some(Command::Up(arguments)) => command::up::up(&arguments, &terminal),
+        Some(Command::Status(arguments)) => command::node::status(&arguments, &terminal),
+        Some(Command::Path(arguments)) => command::node::path(&arguments),
+        Some(Command::Down(arguments)) => command::node::down(&arguments),
         Some(Command::Guard(arguments)) => command::up::guard(&arguments),
     };
     match outcome {

@@ -7,6 +7,7 @@ use ntmobile_host::files::FileError;
 use ntmobile_host::serve::ServeError;
 use ntmobile_host::settings::LoadError;
 use ntmobile_host::up::UpError;
+use ntmobile_host::up::control::ControlError;
 use ntmobile_lab::digest::DigestError;
 use ntmobile_lab::record::RecordError;
 use ntmobile_lab::run::RunError;
@@ -85,6 +86,9 @@ pub enum Failure {
     /// The node does not run.
     #[error("{0}")]
     Up(#[from] UpError),
+    /// The node that runs could not be asked.
+    #[error("{0}")]
+    Control(#[from] ControlError),
     /// The user stopped it.
     #[error("stopped; what was measured until then is in {0}, marked as partial")]
     Stopped(PathBuf),
@@ -105,7 +109,7 @@ impl Failure {
             Self::Run(_) => 4,
             Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
             Self::Authority(_) | Self::File(_) | Self::Password(_) => 5,
-            Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) => 6,
+            Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) | Self::Control(_) => 6,
             Self::Upload { .. } => 7,
             Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) | Self::Up(UpError::AtOnce(_)) => 130,
             Self::Accounts(_) | Self::Serve(_) | Self::Up(_) => 8,

@@ -257,3 +257,36 @@ pub struct GuardArguments {
     /// The journal of what is changed.
     pub(crate) journal: PathBuf,
 }
+
+/// Which node that runs on this host.
+#[derive(Debug, Args)]
+pub struct NodeArguments {
+    /// Its interface.
+    #[arg(long, value_name = "NAME", default_value = "ntm0")]
+    pub(crate) interface: String,
+
+    /// The directory of its control socket, as run-directory in [tun] says.
+    #[arg(long, value_name = "DIR", default_value = "/run/ntmobile")]
+    pub(crate) run_directory: PathBuf,
+}
+
+/// `ntm status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) node: NodeArguments,
+
+    /// As one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `ntm path`.
+#[derive(Debug, Args)]
+pub struct PathArguments {
+    #[command(flatten)]
+    pub(crate) node: NodeArguments,
+
+    /// The peer's name.
+    pub(crate) name: String,
+}

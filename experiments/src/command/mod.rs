@@ -3,6 +3,7 @@
 pub mod account;
 pub mod ca;
 pub mod describe;
+pub mod node;
 pub mod report;
 pub mod results;
 pub mod run;

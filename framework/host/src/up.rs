@@ -9,6 +9,8 @@
 //! machine's driver has the signalling half of that port; this module owns the host's changes
 //! ([`Footprint`](ntmobile_net::footprint)) and answers programs that look for names ([`ntmobile_net::names`]).
 
+pub mod chronicle;
+pub mod control;
 mod interface;
 mod names;
 
@@ -18,6 +20,8 @@ use crate::node::{self, NodeError};
 use crate::service_manager::{self, Stage};
 use crate::settings::{LogForm, NodeFile};
 use crate::signals::Signals;
+use chronicle::Chronicle;
+use control::Control;
 use interface::Interface;
 use names::NetworkNames;
 use ntmobile_actors::engine::{self, Engine, EngineParts, JoinError};
@@ -77,6 +81,9 @@ pub enum UpError {
     /// The network did not let it in.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The control socket cannot be opened.
+    #[error("the control socket cannot be opened: {0}; choose another run-directory in [tun]")]
+    Control(#[source] io::Error),
     /// Names cannot be served.
     #[error(
         "programs' questions for names cannot be taken: {0}; or do without names (names = false in [tun]) and give addresses"
@@ -114,6 +121,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         Some(address) => Some(Health::start(address, readiness.clone(), device.host.recorder().clone()).await?),
         None => None,
     };
+    let control = Control::listen(&tun.run_directory, &tun.interface).map_err(UpError::Control)?;
     let (engine, interface) = tokio::select! {
         joined = join(file, &device, threads) => joined?,
         signal = signals.next() => {
@@ -131,12 +139,15 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
             return Err(error);
         }
     };
+    let chronicle = Chronicle::new(engine.clone(), Arc::clone(device.host.net()), tun.interface.clone());
     readiness.set(true);
     service_manager::tell(Stage::Ready);
     tracing::info!(name = %engine.name(), v4 = %addresses.v4, v6 = %addresses.v6, interface = tun.interface, "up");
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
+        () = control.serve(|| chronicle.status(&interface.tunnels())) => "ntm down",
+        () = chronicle.keep() => "the node's end",
         () = follow_resolver(&interface, names.as_ref(), &device) => "nothing",
         () = count(&interface, device.host.recorder(), engine.name().as_str()) => "nothing",
         () = logging::tell_counts(device.host.recorder().clone()) => "nothing",

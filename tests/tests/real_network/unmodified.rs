@@ -50,6 +50,15 @@ fn up(network: &Network, host: &str, account: &str) -> Process {
     process
 }
 
+/// Asks the node on a host; exit code and what it says.
+fn ask(network: &Network, host: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = network.world.command(host, &program("ntm"));
+    let command = command.args(arguments).args(["--run-directory", "run"]).current_dir(network.home.path());
+    let output = command.output().expect("ntm starts");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
 /// What a host looks like where a node changes it.
 fn looks(network: &Network, host: &str) -> String {
     ["ip -o link show type tun", "ip -4 route", "ip -6 route", "ip rule", "cat /etc/resolv.conf"]
@@ -90,6 +99,10 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
             network.world.must("alice", &format!("ping {family} -c 2 -W 10 {name}"));
         }
     }
+    let (code, said) = ask(&network, "alice", &["status"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("alice.u1.example") && said.contains("bob.u2.example  through rs1.u1.example"), "{said}");
+    assert!(said.contains("carol.u2.example  directly, to 203.0.113.110"), "{said}");
     let server = network.world.must("alice", "dig +short +tries=1 +time=9 as.example A");
     assert_eq!(server.trim(), "203.0.113.2");
     network.world.must("alice", "ping -c 1 -W 10 203.0.113.2");
@@ -122,9 +135,16 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
     alice.await_word("has moved its tunnel to bob.u2.example", PATIENCE);
     network.world.must("alice", "ping -c 2 -W 10 carol.u2.example");
 
+    let (code, said) = ask(&network, "alice", &["path", "bob.u2.example"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("built: goes through rs1") && said.contains("moved: goes through rs1"), "{said}");
+
     // A polite end leaves nothing but the new network's own route behind.
-    alice.signal("TERM");
+    assert_eq!(ask(&network, "alice", &["down"]).0, Some(0));
     assert_eq!(alice.end(PATIENCE), Some(0), "{}", alice.words());
+    let (code, said) = ask(&network, "alice", &["status"]);
+    assert_eq!(code, Some(6));
+    assert!(said.contains("no node is running on ntm0"), "{said}");
     await_looks(&network, "alice", &before.replace("192.168.1", "192.168.3"));
 }
 
@@ -138,7 +158,7 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
     }
     let before = looks(&network, "alice");
     let mut alice = up(&network, "alice", "alice@u1.example");
-    let _carol = up(&network, "carol", "carol@u2.example");
+    let mut carol = up(&network, "carol", "carol@u2.example");
     network.world.must("alice", "ping -c 1 -W 10 carol.u2.example");
     let mut second: Command = network.world.command("alice", &program("ntm"));
     let second = second.args(["up", "--config", "alice-up.toml"]).current_dir(network.home.path());
@@ -154,4 +174,8 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
     // It comes back with the same addresses, and its peers reach it again.
     let _alice = up(&network, "alice", "alice@u1.example");
     network.world.must("carol", "ping -c 1 -w 60 alice.u1.example");
+
+    carol.signal("TERM");
+    assert_eq!(carol.end(PATIENCE), Some(0), "{}", carol.words());
+    assert!(!looks(&network, "carol").contains("ntm0"), "nothing of hers is left");
 }

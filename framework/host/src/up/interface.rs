@@ -32,6 +32,8 @@ pub(super) struct Interface {
     path: PacketPath,
     errands: Errands,
     up: RwLock<Option<Upward>>,
+    /// The table of the machine's present life.
+    tunnels: RwLock<Arc<TunnelTable>>,
     ways: Mutex<Ways>,
     waiting: Mutex<WaitingPackets>,
 }
@@ -61,6 +63,7 @@ impl Interface {
             path,
             errands,
             up: RwLock::default(),
+            tunnels: RwLock::default(),
             ways: Mutex::default(),
             waiting: Mutex::default(),
         }
@@ -94,6 +97,11 @@ impl Interface {
     /// The packet path.
     pub(super) fn path(&self) -> &PacketPath {
         &self.path
+    }
+
+    /// The table of the machine's present life.
+    pub(super) fn tunnels(&self) -> Arc<TunnelTable> {
+        Arc::clone(&self.tunnels.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes up what the packet path tells, until the path ends.
@@ -159,6 +167,7 @@ impl Ways {
 
 impl Carrier for Interface {
     fn use_tunnels(&self, tunnels: Arc<TunnelTable>) {
+        *self.tunnels.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&tunnels);
         self.path.use_tunnels(tunnels);
     }
 
