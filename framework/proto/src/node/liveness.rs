@@ -68,7 +68,7 @@ impl Node {
         let since = built.tunnel.unanswered_since().filter(|_| is_steady);
         let due = since.map_or(cx.now, |since| since) + silence;
         if since.is_some() && due <= cx.now {
-            self.begin_probing(cx, peer, "unanswered");
+            self.begin_probing(cx, peer, "after silence");
         } else {
             self.deadlines.set(Due::Liveness(peer.clone()), due);
         }
