@@ -64,6 +64,8 @@ enum Command {
     Status(host::StatusArguments),
     /// Show how packets to a peer go, and what happened to its tunnel.
     Path(host::PathArguments),
+    /// Measure round trips to a node, inside the tunnel.
+    Ping(host::PingArguments),
     /// Have the node that runs on this host leave the network.
     Down(host::NodeArguments),
     /// Undo what a killed `ntm up` has left behind; it starts this itself.
@@ -172,6 +174,7 @@ pub fn main() -> ExitCode {
         Some(Command::Up(arguments)) => command::up::up(&arguments, &terminal),
         Some(Command::Status(arguments)) => command::node::status(&arguments, &terminal),
         Some(Command::Path(arguments)) => command::node::path(&arguments),
+        Some(Command::Ping(arguments)) => command::ping::ping(&arguments),
         Some(Command::Down(arguments)) => command::node::down(&arguments),
         Some(Command::Guard(arguments)) => command::up::guard(&arguments),
     };

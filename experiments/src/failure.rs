@@ -1,5 +1,6 @@
 //! How the command fails: one variant for each exit code that scripts can tell apart.
 
+use crate::command::ping::PingError;
 use crate::command::trace::Missing;
 use ntmobile_host::accounts::AccountsError;
 use ntmobile_host::authority::AuthorityError;
@@ -89,6 +90,9 @@ pub enum Failure {
     /// The node that runs could not be asked.
     #[error("{0}")]
     Control(#[from] ControlError),
+    /// A node does not answer.
+    #[error("{0}")]
+    Ping(#[from] PingError),
     /// The user stopped it.
     #[error("stopped; what was measured until then is in {0}, marked as partial")]
     Stopped(PathBuf),
@@ -109,7 +113,7 @@ impl Failure {
             Self::Run(_) => 4,
             Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
             Self::Authority(_) | Self::File(_) | Self::Password(_) => 5,
-            Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) | Self::Control(_) => 6,
+            Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) | Self::Control(_) | Self::Ping(_) => 6,
             Self::Upload { .. } => 7,
             Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) | Self::Up(UpError::AtOnce(_)) => 130,
             Self::Accounts(_) | Self::Serve(_) | Self::Up(_) => 8,

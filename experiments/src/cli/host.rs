@@ -290,3 +290,14 @@ pub struct PathArguments {
     /// The peer's name.
     pub(crate) name: String,
 }
+
+/// `ntm ping`.
+#[derive(Debug, Args)]
+pub struct PingArguments {
+    /// The node's name.
+    pub(crate) name: String,
+
+    /// How many round trips.
+    #[arg(long, short, value_name = "N", default_value_t = 5)]
+    pub(crate) count: u16,
+}

@@ -4,6 +4,7 @@ pub mod account;
 pub mod ca;
 pub mod describe;
 pub mod node;
+pub mod ping;
 pub mod report;
 pub mod results;
 pub mod run;

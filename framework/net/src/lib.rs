@@ -22,6 +22,7 @@
 pub mod addresses;
 pub mod clock;
 pub mod compute;
+pub mod echo;
 pub mod entropy;
 pub mod footprint;
 pub mod names;

@@ -103,6 +103,10 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("alice.u1.example") && said.contains("bob.u2.example  through rs1.u1.example"), "{said}");
     assert!(said.contains("carol.u2.example  directly, to 203.0.113.110"), "{said}");
+    let round_trips =
+        network.world.command("alice", &program("ntm")).args(["ping", "-c", "2", "bob.u2.example"]).output();
+    let said = String::from_utf8_lossy(&round_trips.expect("ntm starts").stdout).into_owned();
+    assert!(said.contains("2 of 2 came back"), "{said}");
     let server = network.world.must("alice", "dig +short +tries=1 +time=9 as.example A");
     assert_eq!(server.trim(), "203.0.113.2");
     network.world.must("alice", "ping -c 1 -W 10 203.0.113.2");
