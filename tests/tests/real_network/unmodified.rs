@@ -183,3 +183,40 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
     assert_eq!(carol.end(PATIENCE), Some(0), "{}", carol.words());
     assert!(!looks(&network, "carol").contains("ntm0"), "nothing of hers is left");
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn streams_in_both_directions_and_ordinary_traffic_go_on_side_by_side_while_a_host_moves() {
+    let mut network = Network::start("ntmi-");
+    let _resolvers = Resolvers::of("ntmi-", &["alice", "bob"]);
+    network.world.nat("cafe", "203.0.113.103", "192.168.3");
+    for account in ["alice@u1.example", "bob@u2.example"] {
+        network.add_account(account);
+    }
+    let mut alice = up(&network, "alice", "alice@u1.example");
+    let _bob = up(&network, "bob", "bob@u2.example");
+    let start = |host: &str, file: &str, arguments: &[&str]| {
+        let mut command = network.world.command(host, Path::new("iperf3"));
+        command.arg("--forceflush").args(arguments);
+        Process::start(command, &network.home.path().join(file)).expect("iperf3 starts")
+    };
+    // A relayed stream by name in each direction, and one to a server beside them that has nothing to do with the network.
+    let mut here = start("bob", "bob-iperf.log", &["-s"]);
+    let mut there = start("carol", "carol-iperf.log", &["-s"]);
+    here.await_word("listening", PATIENCE);
+    there.await_word("listening", PATIENCE);
+    let mut mobile = start("alice", "mobile.log", &["-c", "bob.u2.example", "-t", "12", "-b", "5M", "--bidir"]);
+    let mut ordinary = start("bob", "ordinary.log", &["-c", "203.0.113.110", "-t", "12", "-b", "5M"]);
+    mobile.await_word("3.00-4.00", PATIENCE);
+    network.world.move_behind("cafe", "alice", "192.168.3", 20);
+    alice.await_word("has moved its tunnel to bob.u2.example", PATIENCE);
+    assert_eq!(mobile.end(PATIENCE), Some(0), "{}", mobile.words());
+    assert_eq!(ordinary.end(PATIENCE), Some(0), "{}", ordinary.words());
+    // Whatever was lost in the move came again: the last seconds are as full as the first.
+    let last = mobile.words().lines().rfind(|line| line.contains("11.00-12.")).map(str::to_owned).unwrap_or_default();
+    assert!(!last.contains(" 0.00 Bytes"), "{}", mobile.words());
+    assert!(
+        !network.world.must("bob", "ip route get 203.0.113.110").contains("ntm0"),
+        "ordinary traffic is left alone"
+    );
+}
