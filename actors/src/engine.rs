@@ -62,7 +62,7 @@ pub struct EngineParts {
     pub packet_path: Arc<dyn PacketPath>,
     /// What carries its packets.
     pub carrier: Rc<dyn Carrier>,
-    /// What the carrier asks for, as [`errands`] gives it.
+    /// What the carrier asks for, as [`errands()`] gives it.
     pub errands: (Errands, ErrandQueue),
     /// Its TLS end.
     pub tls: Arc<dyn Tls>,
