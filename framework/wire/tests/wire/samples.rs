@@ -104,6 +104,12 @@ fn route_direction() -> RouteDirection {
 pub(crate) fn messages() -> Vec<Message> {
     let proof = Credential::CurrentKey { key_id: KeyId(0x99), proof: [5; 32] };
     let direct = Route::Direct { candidates: vec![v4("192.0.2.7:40000"), v4("[2001:db8::7]:40000")] };
+    let rendezvous = Route::Relayed {
+        relay: name("rs1.u1.example"),
+        addresses: server(),
+        session: Session(0x3333),
+        handshake: RelayHandshake::Rendezvous,
+    };
     vec![
         login().into(),
         LoginRequest { credential: Credential::Certificate, ..login() }.into(),
@@ -220,6 +226,7 @@ pub(crate) fn messages() -> Vec<Message> {
         .into(),
         route_direction().into(),
         RouteDirection { route: direct, k_tun: None, peer_public_key: None, ..route_direction() }.into(),
+        RouteDirection { route: rendezvous, ..route_direction() }.into(),
         RouteDirectionAcknowledge {
             negotiation: Negotiation(0x77),
             public_key: Some(PublicKeyOffer { voucher: voucher() }),
@@ -242,7 +249,10 @@ pub(crate) fn messages() -> Vec<Message> {
         RelayResponse { negotiation: Negotiation(0x77) }.into(),
         HolePunching { negotiation: Negotiation(0x77), spi_in: Spi(0x7654_3210) }.into(),
         TunnelRequest { negotiation: Negotiation(0x77), end: TunnelEnd::Cn, wrapped_key: vec![3; 68] }.into(),
+        TunnelRequest { negotiation: Negotiation(0x77), end: TunnelEnd::Mn, wrapped_key: vec![3; 68] }.into(),
+        TunnelRequest { negotiation: Negotiation(0x77), end: TunnelEnd::Cn, wrapped_key: Vec::new() }.into(),
         TunnelResponse { negotiation: Negotiation(0x77), wrapped_key: Vec::new() }.into(),
+        TunnelResponse { negotiation: Negotiation(0x77), wrapped_key: vec![3; 68] }.into(),
         SourceUnknown { spi: Spi(0x1234_5670) }.into(),
         RekeyRequest { generation: 1, wrapped_key: vec![3; 40] }.into(),
         RekeyResponse { generation: 1 }.into(),
