@@ -77,7 +77,7 @@ fn an_account_server_that_is_down_is_named_to_who_joins() {
         matches!(error, Some(JoinError::Refused(node::JoinError::AccountServerUnreachable(_)))),
         "{error:?} after {took:?}"
     );
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_secs(31), "{took:?}");
 }
 
 #[test]
@@ -103,21 +103,19 @@ fn a_coordinator_that_is_down_is_an_error_within_the_patience_of_a_request() {
     let (error, took) = look_up(world(&Link::default()), &["dc.u2.example"], "bob.u2.example");
     let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
     assert!(unreachable, "{error:?} after {took:?}");
-    assert!(took < Duration::from_secs(35), "{took:?}");
+    assert!(took < Duration::from_millis(23_600), "{took:?}");
 
     let (error, took) = look_up(world(&Link::default()), &["dc.u1.example"], "bob.u2.example");
-    assert!(
-        matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_) | ConnectError::TimedOut { .. }))),
-        "{error:?} after {took:?}"
-    );
-    assert!(took <= Duration::from_millis(59_500), "{took:?}");
+    let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
+    assert!(unreachable, "{error:?} after {took:?}");
+    assert!(took < Duration::from_millis(17_500), "{took:?}");
 }
 
 #[test]
 fn a_relay_that_is_down_is_missed_only_where_one_is_needed() {
     let (error, took) = look_up(world(&Link::default()), &["rs1.u1.example"], "bob.u2.example");
     assert_eq!(error, Some(LookupError::Tunnel(ConnectError::NoRelay)), "after {took:?}");
-    assert!(took < Duration::from_secs(35), "{took:?}");
+    assert!(took < Duration::from_millis(23_600), "{took:?}");
     let (error, _) = look_up(world(&Link::default()), &["rs1.u1.example"], "dave.u2.example");
     assert_eq!(error, None);
 }
@@ -126,11 +124,8 @@ fn a_relay_that_is_down_is_missed_only_where_one_is_needed() {
 fn a_sleeping_peer_cannot_be_woken_without_its_notification_server() {
     let sleepers = world(&Link::default()).plugins(|plugins| plugins.reachability("tcp-ns"));
     let (error, took) = look_up(sleepers, &["ns1.u2.example"], "bob.u2.example");
-    assert!(
-        matches!(&error, Some(LookupError::Tunnel(ConnectError::PeerAsleep(_) | ConnectError::ServerUnreachable(_)))),
-        "{error:?} after {took:?}"
-    );
-    assert!(took < Duration::from_secs(35), "{took:?}");
+    assert!(matches!(&error, Some(LookupError::Tunnel(ConnectError::PeerAsleep(_)))), "{error:?} after {took:?}");
+    assert!(took < Duration::from_secs(16), "{took:?}");
 }
 
 #[test]
