@@ -1,6 +1,7 @@
 //! What a standing tunnel needs over hours, on the bench: new keys while it is used, its end when it is not.
 
 use ntmobile_proto::node::{Node, NodeEvent};
+use ntmobile_proto::packet::InnerHeader;
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::{Bench, Trouble};
 use ntmobile_tests::network::{connect, heard, join, network, outcome, say};
@@ -51,6 +52,35 @@ fn a_tunnel_in_use_renews_its_key_every_hour_and_loses_nothing() {
             let now = bench.at::<Node>(ENDS[0]).machine.tunnels().tunnels()[0].settings().spi_in.identifier();
             assert_eq!(spi, now, "a new key is a new generation of the same tunnel");
         }
+    }
+}
+
+/// Half of a key's sequence numbers are taken without a packet: long before the key is old, the end that started renews it.
+#[test]
+fn a_key_that_has_sealed_half_of_what_it_may_is_renewed_within_a_minute() {
+    let mut bench = talking(&Choices::default(), None);
+    let now = bench.now;
+    let tunnel = bench.at::<Node>(ENDS[0]).machine.tunnels().tunnels().remove(0);
+    let mut packet = [0; 40];
+    packet[0] = 0x60;
+    packet[6..8].copy_from_slice(&[59, 64]);
+    packet[8..24].copy_from_slice(&tunnel.settings().local.v6.octets());
+    packet[24..].copy_from_slice(&tunnel.settings().remote.v6.octets());
+    let header = InnerHeader::parse(&packet).expect("an IPv6 packet without content");
+    let mut take = |count| tunnel.depart(now, &header, &mut packet, count, |_, _| ()).expect("numbers are left");
+
+    // What the tunnel sends by itself has taken a few numbers at most.
+    take((1 << 31) - 1_000);
+    bench.run_for(Duration::from_secs(130));
+    assert_eq!(generations(&mut bench), [0, 0], "not yet");
+    take(1_000);
+    bench.run_for(Duration::from_secs(65));
+    assert_eq!(generations(&mut bench), [1, 1], "{:?}", bench.counters);
+    assert!(!tunnel.is_rekey_due(), "the new key has its numbers before it");
+    for (from, to) in [(ENDS[0], ENDS[1]), (ENDS[1], ENDS[0])] {
+        assert!(say(&mut bench, from, to, b"under the new key"));
+        bench.run_for(Duration::from_secs(1));
+        assert_eq!(heard(&bench, to, b"under the new key"), 1, "{from} to {to}");
     }
 }
 
