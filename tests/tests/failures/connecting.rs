@@ -8,8 +8,9 @@ use ntmobile_proto::direction_coordinator::OwnServer;
 use ntmobile_proto::node::{ConnectError, Node, NodeEvent};
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::{name, server};
-use ntmobile_tests::network::{connect, coordinator_config, join, network, outcome, place_relay};
+use ntmobile_tests::network::{connect, coordinator_config, join, join_as, network, node_config, outcome, place_relay};
 use ntmobile_wire::address::DualStack;
+use ntmobile_wire::message::RefusalCode;
 use std::time::Duration;
 
 #[test]
@@ -268,4 +269,48 @@ fn the_key_expires_while_no_new_one_is_to_be_had() {
     bench.set_up("as.example", true);
     bench.run_for(seconds(30.0));
     assert_connects(&mut bench, 3);
+}
+
+/// Bob may have one tunnel, and Carol has it.
+#[test]
+fn the_peer_has_as_many_tunnels_as_it_may() {
+    let choices = Choices::default();
+    let mut bench = network(1, &choices);
+    join(&mut bench, "alice@u1.example", &choices, "10.0.0.2", NATS[0]);
+    join(&mut bench, "carol@u1.example", &choices, "10.0.0.4", Some("198.51.100.3"));
+    let mut config = node_config("bob@u2.example", &choices, "right");
+    config.tunnels = 1;
+    let machine = Node::new(config, bench.entropy());
+    bench.passwords.insert("bob@u2.example".to_owned(), "right".to_owned());
+    join_as(&mut bench, machine, "bob@u2.example", "203.0.113.5", None);
+    bench.run_for(seconds(2.0));
+    connect(&mut bench, "carol.u1.example", BOB, 1);
+    bench.run_for(seconds(2.0));
+    let told = outcome(&mut bench, "carol.u1.example", 1);
+    assert!(matches!(told, Some(NodeEvent::Connected { .. })), "{told:?}");
+    let (error, took) = connect_failure(&mut bench, BOB, 2);
+    let overloaded = matches!(&error, ConnectError::Refused(refusal) if refusal.code == RefusalCode::Overloaded);
+    assert!(overloaded, "{error:?}");
+    assert_within(took, Duration::ZERO, "the peer is full");
+}
+
+/// Alice has moved, and Bob's DC, which has a key with hers, is down: the old tunnel ends when the new one is given up.
+#[test]
+fn a_tunnel_ends_when_none_is_to_be_had_after_a_move() {
+    let mut bench = both_joined(&Choices::default(), [NATS[0], None]);
+    assert_connects(&mut bench, 1);
+    bench.set_up(DC_CN, false);
+    bench.move_to(ALICE, &["10.7.0.1"], Some("198.51.100.71"));
+    let moved = bench.now;
+    bench.run_for(seconds(60.0));
+    let events = &bench.at::<Node>(ALICE).events;
+    let closed: Vec<_> = events
+        .iter()
+        .filter_map(|(at, event)| match event {
+            NodeEvent::TunnelClosed { reason, .. } => Some((*reason, at.since(moved))),
+            _ => None,
+        })
+        .collect();
+    let [("handover failed", took)] = closed[..] else { panic!("{closed:?} {:?}", bench.counters) };
+    assert_within(took, seconds(22.6), "no tunnel after the move");
 }
