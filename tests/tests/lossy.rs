@@ -11,11 +11,15 @@ use ntmobile_tests::simulated::simulate;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Worlds for each combination of plugins.
+/// Worlds for each combination of [`VARIED`]: as many as there are of [`DRAWN`].
 const SEEDS: u64 = 16;
 
 /// The plugins that decide which sequences there are: each goes another way.
 const VARIED: [Kind; 3] = [Kind::Login, Kind::Reachability, Kind::RelayHandshake];
+
+/// The plugins that change what is in the messages or when they are sent. The bits of the seed choose them, so that each
+/// sequence is run once with every combination.
+const DRAWN: [Kind; 4] = [Kind::Auth, Kind::Movement, Kind::Agreement, Kind::Protection];
 
 /// A seed, and the name of a plugin of each kind.
 type Case = (u64, [&'static str; VARIED.len()]);
@@ -34,16 +38,29 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// The name that the seed chooses of each of [`DRAWN`].
+fn drawn(seed: u64) -> [&'static str; DRAWN.len()] {
+    let mut bits = seed;
+    DRAWN.map(|kind| {
+        let known = kind.known();
+        let name = known[(bits % 2) as usize % known.len()].0;
+        bits /= 2;
+        name
+    })
+}
+
 /// Alice calls bob, for whom she needs a relay, and dave, for whom she does not, and moves while they talk. Whoever joins has a
 /// minute for it.
 fn world((seed, [login, reachability, handshake]): Case) -> Scenario {
     let behind = |nat: Option<Nat>, millis: u64| {
         move |network: Network| network.nat(nat).families([Family::Ipv4]).delay(ms(millis))
     };
+    let [auth, movement, agreement, protection] = drawn(seed);
     Scenario::builder()
         .seed(seed)
         .core(Core { loss: Percent::new(30), duplication: Percent::new(20), reordering: Percent::new(20) })
         .plugins(|plugins| plugins.login(login).reachability(reachability).relay_handshake(handshake))
+        .plugins(|plugins| plugins.auth(auth).movement(movement).agreement(agreement).protection(protection))
         .domain("u1.example", |domain| domain.relays(1).notification_servers(1))
         .domain("u2.example", |domain| domain.relays(1).notification_servers(1))
         .network("home", behind(Some(Nat::home()), 3))
@@ -87,9 +104,11 @@ fn every_sequence_completes_under_loss_reordering_and_duplication() {
             while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match simulate(&world(*case)) {
                     Ok(run) => wrong.extend(run.conversations.iter().filter_map(|row| {
-                        judge(row).map(|complaint| format!("{case:?}: {} to {}: {complaint}", row.from, row.to))
+                        judge(row).map(|complaint| {
+                            format!("{case:?} {:?}: {} to {}: {complaint}", drawn(case.0), row.from, row.to)
+                        })
                     })),
-                    Err(error) => wrong.push(format!("{case:?}: {error}")),
+                    Err(error) => wrong.push(format!("{case:?} {:?}: {error}", drawn(case.0))),
                 }
             }
             wrong
