@@ -10,6 +10,7 @@ pub use errands::Errands;
 use crate::driver::{self, Blueprint, Gone, Handle, PacketPath, Subscriber};
 use crate::host::Host;
 use crate::server::StartError;
+use crate::supervise::End;
 use errands::run_errands;
 use ntmobile_ports::net::UdpPort;
 use ntmobile_ports::store::Store;
@@ -193,6 +194,11 @@ impl Engine {
     /// Starts the node's machine anew from its store, as after a crash; it joins again by itself.
     pub fn restart(&self) {
         self.handle.restart();
+    }
+
+    /// Waits for the end of a node that cannot go on: it has failed too often, or its store cannot be read.
+    pub async fn ended(&self) -> End {
+        self.handle.ended().await
     }
 
     /// Closes every tunnel and leaves the network.

@@ -134,12 +134,20 @@ fn movement(
     };
     let touched = conversations.iter().filter(|row| row.from == action.node || row.to == action.node);
     let touched: Vec<&Conversation> = touched.filter(|row| row.gap.is_some()).collect();
-    let gap = touched.iter().filter(|row| row.kind != "tcp").filter_map(|row| row.gap).max();
-    let gap = gap.or_else(|| touched.iter().filter_map(|row| row.gap).max());
+    // A stream's gap is longer than its path's: what was lost on the old path is sent again when TCP's time has come.
+    let gaps = [false, true].map(|is_tcp| {
+        let gaps = touched.iter().filter(|row| (row.kind == "tcp") == is_tcp).filter_map(|row| row.gap);
+        gaps.max().map(millis)
+    });
+    let gap = match gaps {
+        [Some(packets), Some(streams)] => format!("gap {packets} ms (tcp {streams})"),
+        [Some(gap), None] | [None, Some(gap)] => format!("gap {gap} ms"),
+        [None, None] => String::new(),
+    };
     let stayed = !touched.is_empty() && touched.iter().all(|row| row.failure.is_none());
     [
         (format!("{} moved {from} → {}", action.node, action.to), false),
-        (gap.map(|gap| format!("gap {} ms", millis(gap))).unwrap_or_default(), false),
+        (gap, false),
         (format!("at {at}"), false),
         (if stayed { terminal.good("connections stayed") } else { String::new() }, false),
     ]

@@ -27,6 +27,7 @@ use names::NetworkNames;
 use ntmobile_actors::engine::{self, Engine, EngineParts, JoinError};
 use ntmobile_actors::library::Device;
 use ntmobile_actors::server::DNS_PORT;
+use ntmobile_actors::supervise::End;
 use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, GuardianProgram};
 use ntmobile_net::names::NameService;
 use ntmobile_net::net::NetOptions;
@@ -89,6 +90,9 @@ pub enum UpError {
         "programs' questions for names cannot be taken: {0}; or do without names (names = false in [tun]) and give addresses"
     )]
     Names(#[source] NetError),
+    /// The node cannot go on.
+    #[error("the node has ended: {0}; this host is as it was")]
+    Ended(End),
     /// A second signal came while it stopped.
     #[error("stopped at once by a second {0}")]
     AtOnce(&'static str),
@@ -124,6 +128,10 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     let control = Control::listen(&tun.run_directory, &tun.interface).map_err(UpError::Control)?;
     let (engine, interface) = tokio::select! {
         joined = join(file, &device, threads) => joined?,
+        () = control.serve(|| None) => {
+            tracing::info!("told to end before it had joined");
+            return Ok(footprint.undo()?);
+        }
         signal = signals.next() => {
             tracing::info!(signal, "stopped before it had joined");
             return Ok(footprint.undo()?);
@@ -144,10 +152,15 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     service_manager::tell(Stage::Ready);
     tracing::info!(name = %engine.name(), v4 = %addresses.v4, v6 = %addresses.v6, interface = tun.interface, "up");
 
+    let mut end = None;
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        () = control.serve(|| chronicle.status(&interface.tunnels())) => "ntm down",
-        () = chronicle.keep() => "the node's end",
+        ended = engine.ended() => {
+            end = Some(ended);
+            "the node's end"
+        }
+        () = control.serve(|| Some(chronicle.status(&interface.tunnels()))) => "ntm down",
+        () = chronicle.keep() => "nothing",
         () = follow_resolver(&interface, names.as_ref(), &device) => "nothing",
         () = count(&interface, device.host.recorder(), engine.name().as_str()) => "nothing",
         () = logging::tell_counts(device.host.recorder().clone()) => "nothing",
@@ -165,7 +178,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     }
     undone?;
     tracing::info!("down; this host is as it was");
-    Ok(())
+    end.map_or(Ok(()), |end| Err(UpError::Ended(end)))
 }
 
 fn processors() -> usize {

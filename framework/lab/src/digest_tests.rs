@@ -55,6 +55,7 @@ fn run_directory(home: &std::path::Path) -> RunDirectory {
         program: Program { version: "0.1.0".into(), revision: None },
         started_unix_s: 1,
         wall_s: 0.5,
+        wire_version: 1,
         simulated_s: 60.0,
         events: 3,
         plugins: plugins(&scenario),

@@ -91,6 +91,7 @@ fn run_and_write(scenario: &Scenario, options: &RunOptions, progress: &Progress)
         program: options.program.clone(),
         started_unix_s: started.1.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         wall_s: started.0.elapsed().as_secs_f64(),
+        wire_version: ntmobile_wire::codec::VERSION,
         simulated_s: end.0 as f64 / 1e9,
         events,
         plugins: manifest::plugins(scenario),

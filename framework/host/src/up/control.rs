@@ -95,8 +95,8 @@ impl Control {
         Ok(Self { listener, path })
     }
 
-    /// Answers until the node is told to end.
-    pub(super) async fn serve(&self, status: impl Fn() -> Status) {
+    /// Answers until the node is told to end. There is no status while it is joining.
+    pub(super) async fn serve(&self, status: impl Fn() -> Option<Status>) {
         loop {
             // One after the other: what is asked for is there.
             match self.listener.accept().await {
@@ -122,13 +122,16 @@ impl Drop for Control {
     }
 }
 
-async fn take(stream: UnixStream, status: &impl Fn() -> Status) -> io::Result<Order> {
+async fn take(stream: UnixStream, status: &impl Fn() -> Option<Status>) -> io::Result<Order> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     (&mut stream).take(LONGEST_ORDER).read_line(&mut line).await?;
     let order = serde_json::from_str(&line);
     let answer = match &order {
-        Ok(Order::Status) => Answer::Status(Box::new(status())),
+        Ok(Order::Status) => status().map_or_else(
+            || Answer::Refused("it is joining the network, and nothing is known yet; ask again".to_owned()),
+            |status| Answer::Status(Box::new(status)),
+        ),
         Ok(Order::Down) => Answer::Going,
         Err(error) => Answer::Refused(error.to_string()),
     };
@@ -193,7 +196,7 @@ mod tests {
                 actix_rt::System::new().block_on(async {
                     let control = Control::listen(directory, "ntm7").expect("a socket");
                     ready.send(()).expect("somebody waits");
-                    control.serve(status).await;
+                    control.serve(|| Some(status())).await;
                 });
             });
             is_ready.recv().expect("it listens");

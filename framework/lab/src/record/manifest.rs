@@ -23,6 +23,9 @@ pub struct Manifest {
     pub state: State,
     /// Which program ran it.
     pub program: Program,
+    /// The version of the wire format that was spoken; 0 where the run is older than this field.
+    #[serde(default)]
+    pub wire_version: u8,
     /// When it was started, in seconds since 1970.
     pub started_unix_s: u64,
     /// How long it took.

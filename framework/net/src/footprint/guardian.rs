@@ -44,6 +44,8 @@ impl Guardian {
         let mut process = Command::new(&program.program)
             .args(&program.arguments)
             .arg(journal)
+            // It lives as long as the node, and has no use for a password in the node's environment.
+            .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)

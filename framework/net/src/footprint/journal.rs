@@ -96,7 +96,12 @@ impl Journal {
         line.push(b'\n');
         let refused = |source| FootprintError::Journal { path: self.path.clone(), source };
         self.last = self.file.metadata().map_err(refused)?.len();
-        self.file.write_all(&line).map_err(refused)
+        let written = self.file.write_all(&line);
+        if written.is_err() {
+            // Half a line would hide all that come after it.
+            self.take_back();
+        }
+        written.map_err(|source| FootprintError::Journal { path: self.path.clone(), source })
     }
 
     /// The change that was written down last was not made.

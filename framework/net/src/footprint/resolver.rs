@@ -1,5 +1,7 @@
 //! The host's resolver configuration: putting ours in its place, and giving the place back.
 
+mod keepsake;
+
 use super::FootprintError;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions, Permissions};
@@ -42,9 +44,11 @@ impl Hook {
         let refused = |source| FootprintError::Resolver { path: path.to_owned(), source };
         let before = look(path).map_err(refused)?;
         let mut hook = Self { path: path.to_owned(), listener, ours: String::new(), before };
-        let text = hook.text_before();
+        let mut text = hook.text_before();
         if text.starts_with(MARK) {
-            return Err(FootprintError::ResolverTaken(path.to_owned()));
+            // Another node's; or this host has lost its power while one was up.
+            hook.before = keepsake::recall(path).ok_or_else(|| FootprintError::ResolverTaken(path.to_owned()))?;
+            text = hook.text_before();
         }
         hook.ours = written_for(listener, &text);
         Ok(hook)
@@ -56,6 +60,9 @@ impl Hook {
 
     /// Puts ours in its place.
     pub(super) fn put(&self) -> Result<(), FootprintError> {
+        if let Err(error) = keepsake::keep(&self.path, &self.before) {
+            tracing::warn!(%error, path = %self.path.display(), "if this host loses its power, its name servers have to be set again by hand");
+        }
         replace(&self.path, &self.ours, 0o644)
             .map_err(|source| FootprintError::Resolver { path: self.path.clone(), source })
     }
@@ -87,6 +94,7 @@ impl Hook {
             Err(error) => return Err(error),
         };
         if !is_ours {
+            keepsake::forget(&self.path);
             return Ok(());
         }
         match &self.before {
@@ -98,7 +106,9 @@ impl Hook {
                 fs::rename(&new, &self.path).inspect_err(|_| drop(fs::remove_file(&new)))
             }
         }
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))?;
+        keepsake::forget(&self.path);
+        Ok(())
     }
 
     fn text_before(&self) -> String {

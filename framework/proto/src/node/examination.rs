@@ -5,6 +5,7 @@ use crate::endpoint::Peer;
 use ntmobile_wire::key::PublicKey;
 use ntmobile_wire::message::{PublicKeyOffer, Refusal, RefusalCode, Route, RouteDirection, TunnelEnd};
 use ntmobile_wire::voucher;
+use std::net::Ipv6Addr;
 
 impl Node {
     /// Whether a direction can be followed; gives the peer's public key where one is used.
@@ -48,6 +49,9 @@ impl Node {
         if self.tunnels.is_in_use(direction.spi_in) {
             return refuse(RefusalCode::SpiInUse, "draw again");
         }
+        if !self.may_have(peer, direction.peer_addresses.v6) {
+            return refuse(RefusalCode::NotAllowed, "the peer's virtual address is not its own");
+        }
         let strategies = &self.config.strategies;
         let (Some(agreement), Some(_)) =
             (strategies.agreement_of(direction.agreement), strategies.protection_of(direction.protection))
@@ -78,6 +82,14 @@ impl Node {
             Ok(key) => Ok(Some(key)),
             Err(detail) => refuse(RefusalCode::NotAllowed, &detail),
         }
+    }
+
+    /// Whether a peer may be known by this address. Its own DC says which it is, and packets are led by it: it must neither be one
+    /// of the internet's, nor this node's, nor another peer's.
+    fn may_have(&self, peer: &Peer, address: Ipv6Addr) -> bool {
+        let is_ours = self.registered.as_ref().is_some_and(|registered| registered.addresses.v6 == address);
+        let owner = self.tunnels.towards(address.into());
+        address.is_unique_local() && !is_ours && owner.is_none_or(|tunnel| tunnel.settings().peer == peer.name)
     }
 
     /// The peer's public key, if a pin or the AS vouches for it: a DC alone is not believed.

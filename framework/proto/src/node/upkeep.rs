@@ -95,7 +95,9 @@ impl Node {
             return known.settings().alias;
         }
         let seen = |tunnel: &crate::packet::Tunnel| tunnel.settings().alias.unwrap_or(tunnel.settings().remote.v4);
-        let collides = remote.v4 == local.v4 || tunnels.iter().any(|tunnel| seen(tunnel) == remote.v4);
+        // Its own DC says which address a peer has, and packets are led by it: none but those set aside for such use are believed.
+        let is_foreign = u32::from(remote.v4) & 0xffc0_0000 != u32::from(Ipv4Addr::new(100, 64, 0, 0));
+        let collides = is_foreign || remote.v4 == local.v4 || tunnels.iter().any(|tunnel| seen(tunnel) == remote.v4);
         if !collides {
             return None;
         }

@@ -143,3 +143,27 @@ fn a_host_that_asks_past_its_configuration_is_known_by_its_name_service_switch()
         assert_eq!(is_bypassed(text), expected, "{text}");
     }
 }
+
+#[test]
+fn what_was_there_comes_back_after_a_loss_of_power() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let place = directory.path().join("resolv.conf");
+    let listener = IpAddr::from([100, 64, 0, 1]);
+    let original = "nameserver 192.0.2.53\nsearch example\n";
+    fs::write(&place, original).expect("written");
+    Hook::plan(&place, listener).expect("a plan").put().expect("in its place");
+    // Neither undone nor in a journal, in this run of the host: another node may be there.
+    assert!(matches!(Hook::plan(&place, listener), Err(FootprintError::ResolverTaken(_))));
+
+    let keepsake = keepsake::file_of(&place);
+    let text = fs::read_to_string(&keepsake).expect("a keepsake");
+    let earlier = text.replacen("\"boot\":\"", "\"boot\":\"an earlier run ", 1);
+    assert_ne!(earlier, text);
+    fs::write(&keepsake, earlier).expect("written");
+    let hook = Hook::plan(&place, listener).expect("the place is nobody's");
+    assert_eq!(hook.name_servers(), [SocketAddr::from(([192, 0, 2, 53], 53))]);
+    hook.put().expect("in its place");
+    hook.undo().expect("undone");
+    assert_eq!(fs::read_to_string(&place).expect("there"), original);
+    assert!(!keepsake.exists());
+}

@@ -123,7 +123,7 @@ impl<'a> Coalescer<'a> {
             && self.behind < MOST_SEGMENTS - 1
             && continues(open, &shape, packet)
         {
-            let is_last = length < open.segment || packet[shape.transport + TCP_FLAGS] & TCP_PUSH != 0 && shape.is_tcp;
+            let is_last = length < open.segment || shape.is_tcp && packet[shape.transport + TCP_FLAGS] & TCP_PUSH != 0;
             if is_last && shape.is_tcp {
                 open.first[shape.transport + TCP_FLAGS] |= packet[shape.transport + TCP_FLAGS] & TCP_PUSH;
             }

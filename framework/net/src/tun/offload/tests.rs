@@ -255,6 +255,16 @@ fn what_a_device_does_not_take_is_written_one_by_one() {
 }
 
 #[test]
+fn datagrams_shorter_than_a_tcp_header_are_joined() {
+    for (v6, length) in [(false, 1), (false, 4), (true, 5), (true, 1)] {
+        let kind = Kind { v6, tcp: false };
+        let mut packet = kind.partial(0, 0, &vec![7; length]);
+        complete_checksum(&kind.virtio(1), &mut packet).expect("it is sound");
+        assert_eq!(join(&mut vec![packet; 3], BOTH).len(), 1);
+    }
+}
+
+#[test]
 fn a_segment_type_that_was_never_asked_for_is_refused() {
     let virtio = VirtioHeader { gso: Gso::Unknown(3), ..Kind { v6: false, tcp: true }.virtio(100) };
     let packet = Kind { v6: false, tcp: true }.partial(0, 0x10, &[0; 300]);
