@@ -40,7 +40,7 @@ pub const NEXT_HEADER_IPV6: u8 = 41;
 pub const NEXT_HEADER_DUMMY: u8 = 59;
 
 /// From this sequence number on a rekey is due.
-const REKEY_DUE: u32 = 1 << 31;
+pub const REKEY_DUE: u32 = 1 << 31;
 
 /// SPI and sequence: what is authenticated in the clear.
 const ASSOCIATED_LENGTH: usize = 8;

@@ -12,7 +12,8 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::esp::{
-    EspError, EspKey, EspOpener, EspSealer, HEADER_LENGTH, NEXT_HEADER_DUMMY, SealError, UnknownSuite, sealed_length,
+    EspError, EspKey, EspOpener, EspSealer, HEADER_LENGTH, NEXT_HEADER_DUMMY, REKEY_DUE, SealError, UnknownSuite,
+    sealed_length,
 };
 use ntmobile_wire::identifier::{ApplicationId, Spi};
 use ntmobile_wire::key::Secret;
@@ -286,9 +287,12 @@ impl Tunnel {
         }
     }
 
-    /// Whether the next generation should be agreed on because of the number of packets sealed.
+    /// Whether the next generation should be agreed on because of the number of packets that either end has sealed: the end that
+    /// sees to it counts what comes in, too.
     pub fn is_rekey_due(&self) -> bool {
-        self.state.load().sealer.is_rekey_due()
+        let state = self.state.load();
+        let received = state.generations.first().map_or(0, |generation| generation.highest.load(Ordering::Relaxed));
+        state.sealer.is_rekey_due() || received >= REKEY_DUE
     }
 
     /// Sends outer packets somewhere else from now on.
