@@ -137,6 +137,10 @@ fn a_minute_among_strangers_is_counted_and_the_quickstarts_conversations_go_on()
         assert!(troubled.trace.contains(counter), "{counter} was not counted");
         assert!(!peaceful.trace.contains(counter), "{counter} is counted in peace, too");
     }
+    // Each entity has a line for what it counted. In peace one hears from where no connection was begun: of erin, who has moved.
+    let strangers = |run: &Run| run.trace.lines().filter(|line| line.contains("\"tls.stranger\"")).count();
+    assert!(strangers(&peaceful) <= 1, "{} in peace", strangers(&peaceful));
+    assert!(strangers(&troubled) >= 7, "{} among strangers", strangers(&troubled));
     assert_eq!(troubled.lived.sizes.len(), peaceful.lived.sizes.len());
     for (name, sizes) in &troubled.lived.sizes {
         let before = &peaceful.lived.sizes[name];

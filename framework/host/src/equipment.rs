@@ -165,7 +165,10 @@ impl Equipment {
         let port = self.host.net().bind_udp(port).map_err(EquipmentError::TlsPort)?;
         let options = TlsOptions { serve, ..TlsOptions::default() };
         let clock = Arc::clone(self.host.clock());
-        Ok(Arc::new(TlsEndpoint::new(port, clock, identity, trust, CryptoChoice::System, options)?))
+        let endpoint = TlsEndpoint::new(port, clock, identity, trust, CryptoChoice::System, options)?;
+        let (recorder, name) = (self.host.recorder().clone(), Arc::clone(self.host.name()));
+        endpoint.tell_strangers(move || recorder.count(&name, "tls.stranger", 1));
+        Ok(Arc::new(endpoint))
     }
 
     /// The database in a state directory.

@@ -23,6 +23,7 @@ mod client;
 mod runtime;
 mod server;
 mod setup;
+mod strangers;
 
 pub use setup::{CryptoChoice, TlsSetupError};
 
@@ -89,6 +90,7 @@ impl Default for TlsOptions {
 /// One end of TLS legs on a UDP port of its own.
 pub struct TlsEndpoint {
     endpoint: quinn::Endpoint,
+    socket: Arc<runtime::Socket>,
     client: Arc<Client>,
     requests: Mutex<mpsc::Receiver<TlsRequest>>,
 }
@@ -118,8 +120,13 @@ impl TlsEndpoint {
         if setup.server.is_some() {
             tokio::spawn(server::serve(endpoint.clone(), clock.clone(), options, queue));
         }
-        let client = Client::new(endpoint.clone(), socket, clock, setup.anonymous, setup.mutual, options);
-        Ok(Self { endpoint, client: Arc::new(client), requests: Mutex::new(requests) })
+        let client = Client::new(endpoint.clone(), Arc::clone(&socket), clock, setup.anonymous, setup.mutual, options);
+        Ok(Self { endpoint, socket, client: Arc::new(client), requests: Mutex::new(requests) })
+    }
+
+    /// Calls `tell` for every datagram that belongs to no connection, as far as can be seen without its keys.
+    pub fn tell_strangers(&self, tell: impl Fn() + Send + Sync + 'static) {
+        self.socket.strangers().tell(tell);
     }
 
     /// Asks `server`, whose certificate must say that it is that, and returns its answer. Shows the own certificate if

@@ -176,14 +176,11 @@ impl Internet {
             host.net().bind_udp(port).map_err(|source| EquipmentError::Port { host: name.to_owned(), source })?;
         let options = TlsOptions { serve, ..TlsOptions::default() };
         let crypto = self.world.tls_crypto(name);
-        Ok(Arc::new(TlsEndpoint::new(
-            port,
-            Arc::clone(host.clock()),
-            identity,
-            self.authority.trust()?,
-            crypto,
-            options,
-        )?))
+        let trust = self.authority.trust()?;
+        let endpoint = TlsEndpoint::new(port, Arc::clone(host.clock()), identity, trust, crypto, options)?;
+        let (recorder, name) = (host.recorder().clone(), Arc::clone(host.name()));
+        endpoint.tell_strangers(move || recorder.count(&name, "tls.stranger", 1));
+        Ok(Arc::new(endpoint))
     }
 
     /// The store of a server: what it kept is there again after a restart.

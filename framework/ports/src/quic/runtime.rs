@@ -1,5 +1,6 @@
 //! quinn's runtime on our ports: its timers wait on the clock, its socket is a UDP port.
 
+use super::strangers::Strangers;
 use crate::clock::Clock;
 use crate::net::{NetError, UdpPort};
 use bytes::Bytes;
@@ -113,6 +114,7 @@ pub(super) struct Socket {
     /// Where datagrams could not even leave for, so that an attempt to connect need not wait for silence.
     unreachable: Mutex<BTreeSet<SocketAddr>>,
     changed: Notify,
+    strangers: Strangers,
 }
 
 /// More destinations than this are not remembered.
@@ -120,7 +122,12 @@ const MOST_UNREACHABLE: usize = 64;
 
 impl Socket {
     pub(super) fn new(udp: Arc<dyn UdpPort>) -> Self {
-        Self { udp, unreachable: Mutex::default(), changed: Notify::new() }
+        Self { udp, unreachable: Mutex::default(), changed: Notify::new(), strangers: Strangers::default() }
+    }
+
+    /// Whose datagrams belong to no connection.
+    pub(super) fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     /// Completes when a datagram to `to` could not leave.
@@ -147,6 +154,7 @@ impl AsyncUdpSocket for Socket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let to = SocketAddr::new(transmit.destination.ip().to_canonical(), transmit.destination.port());
+        self.strangers.sent(to, transmit.contents);
         match self.udp.send(to, Bytes::copy_from_slice(transmit.contents)) {
             Err(NetError::Closed) => return Err(io::ErrorKind::NotConnected.into()),
             Err(NetError::Unreachable(_)) => {
@@ -175,6 +183,7 @@ impl AsyncUdpSocket for Socket {
                 Poll::Ready(Err(error)) if count == 0 => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Ready(Err(_)) | Poll::Pending => break,
             };
+            self.strangers.received(received.from, &received.bytes);
             // A datagram that does not fit is none of QUIC's: cut, it fails its authentication.
             let length = received.bytes.len().min(buffer.len());
             buffer[..length].copy_from_slice(&received.bytes[..length]);
