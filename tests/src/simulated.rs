@@ -5,6 +5,9 @@ use ntmobile_lab::record::manifest::Program;
 use ntmobile_lab::record::{Conversation, RunDirectory};
 use ntmobile_lab::run::{RunError, RunOptions, run};
 use ntmobile_lab::scenario::Scenario;
+use ntmobile_lab::scenario::builder::Builder;
+use ntmobile_lab::scenario::network::{Family, Nat, Network};
+use ntmobile_lab::scenario::units::ms;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -16,6 +19,23 @@ pub struct Simulated {
     /// Where its files are.
     pub directory: RunDirectory,
     _home: TempDir,
+}
+
+/// Alice of one domain and bob of another behind different NATs, dave in the open, and a network for alice to move to.
+pub fn three_people() -> Builder {
+    let behind = |nat: Option<Nat>, millis: u64| {
+        move |network: Network| network.nat(nat).families([Family::Ipv4]).delay(ms(millis))
+    };
+    Scenario::builder()
+        .domain("u1.example", |domain| domain.relays(1).notification_servers(1))
+        .domain("u2.example", |domain| domain.relays(1).notification_servers(1))
+        .network("home", behind(Some(Nat::home()), 3))
+        .network("office", behind(Some(Nat::home()), 5))
+        .network("lte", behind(Some(Nat::symmetric()), 7))
+        .network("campus", behind(None, 2))
+        .node("alice", |node| node.domain("u1.example").network("home"))
+        .node("bob", |node| node.domain("u2.example").network("office"))
+        .node("dave", |node| node.domain("u2.example").network("campus"))
 }
 
 /// Runs a scenario.

@@ -3,11 +3,10 @@
 
 use ntmobile_lab::record::{Conversation, Path};
 use ntmobile_lab::scenario::event::TrafficKind;
-use ntmobile_lab::scenario::network::{Family, Nat, Network};
 use ntmobile_lab::scenario::plugin::Kind;
 use ntmobile_lab::scenario::units::{Percent, ms, secs};
 use ntmobile_lab::scenario::{Core, Scenario};
-use ntmobile_tests::simulated::simulate;
+use ntmobile_tests::simulated::{simulate, three_people};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -52,24 +51,12 @@ fn drawn(seed: u64) -> [&'static str; DRAWN.len()] {
 /// Alice calls bob, for whom she needs a relay, and dave, for whom she does not, and moves while they talk. Whoever joins has a
 /// minute for it.
 fn world((seed, [login, reachability, handshake]): Case) -> Scenario {
-    let behind = |nat: Option<Nat>, millis: u64| {
-        move |network: Network| network.nat(nat).families([Family::Ipv4]).delay(ms(millis))
-    };
     let [auth, movement, agreement, protection] = drawn(seed);
-    Scenario::builder()
+    three_people()
         .seed(seed)
         .core(Core { loss: Percent::new(30), duplication: Percent::new(20), reordering: Percent::new(20) })
         .plugins(|plugins| plugins.login(login).reachability(reachability).relay_handshake(handshake))
         .plugins(|plugins| plugins.auth(auth).movement(movement).agreement(agreement).protection(protection))
-        .domain("u1.example", |domain| domain.relays(1).notification_servers(1))
-        .domain("u2.example", |domain| domain.relays(1).notification_servers(1))
-        .network("home", behind(Some(Nat::home()), 3))
-        .network("office", behind(Some(Nat::home()), 5))
-        .network("lte", behind(Some(Nat::symmetric()), 7))
-        .network("campus", behind(None, 2))
-        .node("alice", |node| node.domain("u1.example").network("home"))
-        .node("bob", |node| node.domain("u2.example").network("office"))
-        .node("dave", |node| node.domain("u2.example").network("campus"))
         .traffic_at(secs(65), "alice", "bob", TrafficKind::udp(ms(500)))
         .traffic_at(secs(65), "alice", "dave", TrafficKind::udp(ms(500)))
         .moves(secs(125), "alice", "lte")

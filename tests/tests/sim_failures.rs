@@ -2,36 +2,20 @@
 //! again on their stores are no failure at all.
 
 use ntmobile_actors::library::{JoinError, LookupError, Node, Password};
-use ntmobile_lab::scenario::Scenario;
 use ntmobile_lab::scenario::builder::Builder;
 use ntmobile_lab::scenario::event::TrafficKind;
-use ntmobile_lab::scenario::network::{Family, Link, Nat, Network};
 use ntmobile_lab::scenario::plugin::Kind;
 use ntmobile_lab::scenario::units::{ms, secs};
 use ntmobile_lab::world::stage::play;
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::node::{self, ConnectError};
 use ntmobile_proto::time::Instant;
-use ntmobile_tests::simulated::{files_of_the_seed, simulate};
+use ntmobile_tests::simulated::{files_of_the_seed, simulate, three_people};
 use std::time::Duration;
 
-/// Alice of one domain and bob of another behind different NATs, dave in the open.
-fn world(link: &Link) -> Builder {
-    let behind = |nat: Option<Nat>, millis: u64| {
-        let link = Link { delay: ms(millis), ..link.clone() };
-        move |network: Network| network.nat(nat).families([Family::Ipv4]).link(link)
-    };
-    Scenario::builder()
-        .duration(secs(120))
-        .domain("u1.example", |domain| domain.relays(1).notification_servers(1))
-        .domain("u2.example", |domain| domain.relays(1).notification_servers(1))
-        .network("home", behind(Some(Nat::home()), 3))
-        .network("office", behind(Some(Nat::home()), 5))
-        .network("lte", behind(Some(Nat::symmetric()), 7))
-        .network("campus", behind(None, 2))
-        .node("alice", |node| node.domain("u1.example").network("home"))
-        .node("bob", |node| node.domain("u2.example").network("office"))
-        .node("dave", |node| node.domain("u2.example").network("campus"))
+/// Three people for two minutes.
+fn world() -> Builder {
+    three_people().duration(secs(120))
 }
 
 /// What alice gets who asks for `peer` after these hosts have lost their power, and how long it takes.
@@ -50,7 +34,7 @@ fn look_up(builder: Builder, dead: &'static [&'static str], peer: &'static str) 
 
 #[test]
 fn a_wrong_password_is_refused_at_once() {
-    let scenario = world(&Link::default()).build().expect("a sound scenario");
+    let scenario = world().build().expect("a sound scenario");
     let refused = play(&scenario, |stage| async move {
         let device = stage.device("alice").expect("alice has a device");
         let asked = stage.clock().now();
@@ -64,7 +48,7 @@ fn a_wrong_password_is_refused_at_once() {
 
 #[test]
 fn an_account_server_that_is_down_is_named_to_who_joins() {
-    let scenario = world(&Link::default()).build().expect("a sound scenario");
+    let scenario = world().build().expect("a sound scenario");
     let refused = play(&scenario, |stage| async move {
         stage.crash("as.example").expect("there is such a host");
         let device = stage.device("alice").expect("alice has a device");
@@ -83,7 +67,7 @@ fn an_account_server_that_is_down_is_named_to_who_joins() {
 #[test]
 fn a_name_that_nobody_bears_is_said_to_be_none() {
     for name in ["nobody.u2.example", "nobody.u9.example"] {
-        let (error, took) = look_up(world(&Link::default()), &[], name);
+        let (error, took) = look_up(world(), &[], name);
         let no_such_name = matches!(&error, Some(LookupError::Tunnel(ConnectError::NoSuchName(_))));
         assert!(no_such_name, "{name}: {error:?}");
         assert!(took < Duration::from_secs(1), "{took:?}");
@@ -92,7 +76,7 @@ fn a_name_that_nobody_bears_is_said_to_be_none() {
 
 #[test]
 fn name_servers_that_are_down_are_an_error_within_the_time_of_a_look_up() {
-    let (error, took) = look_up(world(&Link::default()), &["root-server"], "bob.u2.example");
+    let (error, took) = look_up(world(), &["root-server"], "bob.u2.example");
     let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
     assert!(unreachable, "{error:?} after {took:?}");
     assert!(took < Duration::from_secs(16), "{took:?}");
@@ -100,12 +84,12 @@ fn name_servers_that_are_down_are_an_error_within_the_time_of_a_look_up() {
 
 #[test]
 fn a_coordinator_that_is_down_is_an_error_within_the_patience_of_a_request() {
-    let (error, took) = look_up(world(&Link::default()), &["dc.u2.example"], "bob.u2.example");
+    let (error, took) = look_up(world(), &["dc.u2.example"], "bob.u2.example");
     let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
     assert!(unreachable, "{error:?} after {took:?}");
     assert!(took < Duration::from_millis(23_600), "{took:?}");
 
-    let (error, took) = look_up(world(&Link::default()), &["dc.u1.example"], "bob.u2.example");
+    let (error, took) = look_up(world(), &["dc.u1.example"], "bob.u2.example");
     let unreachable = matches!(&error, Some(LookupError::Tunnel(ConnectError::ServerUnreachable(_))));
     assert!(unreachable, "{error:?} after {took:?}");
     assert!(took < Duration::from_millis(17_500), "{took:?}");
@@ -113,16 +97,16 @@ fn a_coordinator_that_is_down_is_an_error_within_the_patience_of_a_request() {
 
 #[test]
 fn a_relay_that_is_down_is_missed_only_where_one_is_needed() {
-    let (error, took) = look_up(world(&Link::default()), &["rs1.u1.example"], "bob.u2.example");
+    let (error, took) = look_up(world(), &["rs1.u1.example"], "bob.u2.example");
     assert_eq!(error, Some(LookupError::Tunnel(ConnectError::NoRelay)), "after {took:?}");
     assert!(took < Duration::from_millis(23_600), "{took:?}");
-    let (error, _) = look_up(world(&Link::default()), &["rs1.u1.example"], "dave.u2.example");
+    let (error, _) = look_up(world(), &["rs1.u1.example"], "dave.u2.example");
     assert_eq!(error, None);
 }
 
 #[test]
 fn a_sleeping_peer_cannot_be_woken_without_its_notification_server() {
-    let sleepers = world(&Link::default()).plugins(|plugins| plugins.reachability("tcp-ns"));
+    let sleepers = world().plugins(|plugins| plugins.reachability("tcp-ns"));
     let (error, took) = look_up(sleepers, &["ns1.u2.example"], "bob.u2.example");
     assert!(matches!(&error, Some(LookupError::Tunnel(ConnectError::PeerAsleep(_)))), "{error:?} after {took:?}");
     assert!(took < Duration::from_secs(16), "{took:?}");
@@ -131,7 +115,7 @@ fn a_sleeping_peer_cannot_be_woken_without_its_notification_server() {
 #[test]
 fn servers_that_start_again_on_their_stores_go_on_with_accounts_addresses_and_keys() {
     for storage in Kind::Storage.known().iter().map(|(name, _)| *name) {
-        let mut builder = world(&Link::default()).plugins(|plugins| plugins.storage(storage));
+        let mut builder = world().plugins(|plugins| plugins.storage(storage));
         builder = builder.traffic("alice", "bob", TrafficKind::udp(ms(500)));
         for (second, server) in (5..).zip(["as", "dc.u1.example", "dc.u2.example", "rs1.u1.example"]) {
             builder = builder.restarts(secs(second), server);
@@ -157,7 +141,7 @@ fn servers_that_start_again_on_their_stores_go_on_with_accounts_addresses_and_ke
 
 #[test]
 fn a_coordinator_on_sled_that_runs_out_of_disk_refuses_new_nodes_and_keeps_the_old_ones() {
-    let builder = world(&Link::default()).plugins(|plugins| plugins.storage("sled"));
+    let builder = world().plugins(|plugins| plugins.storage("sled"));
     let scenario = builder
         .node("late", |node| node.domain("u1.example").network("lte").start(secs(119)))
         .disk_full(secs(5), "dc.u1.example")
@@ -204,7 +188,7 @@ fn a_coordinator_on_sled_that_runs_out_of_disk_refuses_new_nodes_and_keeps_the_o
 
 #[test]
 fn an_account_server_on_sled_without_room_goes_on_with_its_accounts() {
-    let builder = world(&Link::default()).plugins(|plugins| plugins.storage("sled"));
+    let builder = world().plugins(|plugins| plugins.storage("sled"));
     let scenario = builder
         .node("late", |node| node.domain("u1.example").network("lte").start(secs(10)))
         .disk_full(secs(4), "as")
@@ -217,7 +201,7 @@ fn an_account_server_on_sled_without_room_goes_on_with_its_accounts() {
 
 #[test]
 fn a_run_with_full_disks_and_restarts_is_the_same_every_time() {
-    let scenario = world(&Link::default())
+    let scenario = world()
         .plugins(|plugins| plugins.storage("sled"))
         .duration(secs(20))
         .node("late", |node| node.domain("u1.example").network("lte").start(secs(7)))

@@ -160,20 +160,26 @@ fn a_relay_cannot_direct_the_nodes_that_it_relays_for() {
     assert_eq!(bench.count("node.unexpected_message"), 1, "{:?}", bench.counters);
 }
 
-#[test]
-fn a_pinned_peer_is_not_talked_to_under_an_agreement_that_proves_nothing_and_who_waits_is_told_at_once() {
-    let choices = Choices::default();
-    let mut bench = network(32, &choices);
+/// Alice knows another key of Bob's than his own; what she is told when she calls him.
+fn alice_calls_bob_whom_she_has_pinned(seed: u64, choices: &Choices) -> (Bench, Option<NodeEvent>) {
+    let mut bench = network(seed, choices);
     bench.passwords.insert("alice@u1.example".to_owned(), "right".to_owned());
-    let mut config = node_config("alice@u1.example", &choices, "right");
+    let mut config = node_config("alice@u1.example", choices, "right");
     config.pins.insert(name(BOB), PublicKey([5; 32]));
     let machine = Node::new(config, bench.entropy());
     join_as(&mut bench, machine, "alice@u1.example", "10.0.0.2", Some("198.51.100.1"));
-    join(&mut bench, "bob@u2.example", &choices, "203.0.113.5", None);
+    join(&mut bench, "bob@u2.example", choices, "203.0.113.5", None);
     bench.run_for(Duration::from_secs(2));
     connect(&mut bench, ALICE, BOB, 1);
     bench.run_for(Duration::from_secs(2));
     let told = outcome(&mut bench, ALICE, 1);
+    (bench, told)
+}
+
+#[test]
+fn a_pinned_peer_is_not_talked_to_under_an_agreement_that_proves_nothing_and_who_waits_is_told_at_once() {
+    let choices = Choices::default();
+    let (bench, told) = alice_calls_bob_whom_she_has_pinned(32, &choices);
     let refused = matches!(told, Some(NodeEvent::ConnectFailed { error: ConnectError::KeyAgreement(_), .. }));
     assert!(refused, "{told:?} {:?}", bench.counters);
 }
@@ -183,17 +189,7 @@ fn a_pinned_peer_is_not_talked_to_under_an_agreement_that_proves_nothing_and_who
 fn a_key_that_is_not_the_pinned_one_is_refused_by_name() {
     let mut choices = Choices::default();
     choices.set(Kind::Agreement, "public-key");
-    let mut bench = network(33, &choices);
-    bench.passwords.insert("alice@u1.example".to_owned(), "right".to_owned());
-    let mut config = node_config("alice@u1.example", &choices, "right");
-    config.pins.insert(name(BOB), PublicKey([5; 32]));
-    let machine = Node::new(config, bench.entropy());
-    join_as(&mut bench, machine, "alice@u1.example", "10.0.0.2", Some("198.51.100.1"));
-    join(&mut bench, "bob@u2.example", &choices, "203.0.113.5", None);
-    bench.run_for(Duration::from_secs(2));
-    connect(&mut bench, ALICE, BOB, 1);
-    bench.run_for(Duration::from_secs(2));
-    let told = outcome(&mut bench, ALICE, 1);
+    let (bench, told) = alice_calls_bob_whom_she_has_pinned(33, &choices);
     let refused = matches!(&told, Some(NodeEvent::ConnectFailed { error: ConnectError::KeyAgreement(why), .. }) if why.contains("pinned"));
     assert!(refused, "{told:?} {:?}", bench.counters);
 }
