@@ -1,5 +1,5 @@
-//! The Relay Server as an entity: signalling and forwarded packets on one port. Packets are forwarded by the receive task
-//! itself, by their SPI, without any key and without the mailbox.
+//! The Relay Server as an entity: signalling and forwarded packets on one port. Packets are forwarded by their SPI, without any
+//! key and without the mailbox: by the receive task itself ([`start`]), or by whoever owns the port ([`start_beside`]).
 
 use crate::driver::{self, Blueprint, Handle, PacketPath, Upward};
 use crate::host::Host;
@@ -15,7 +15,18 @@ use ntmobile_wire::message::SourceUnknown;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Starts an RS.
+/// Is told what a life of the machine forwards by, when it begins.
+pub type ForwardBy = Box<dyn Fn(Arc<RelayTable>, Session)>;
+
+/// The port of an RS whose packets somebody else forwards.
+pub struct RelayPort {
+    /// Its signalling half.
+    pub signalling: Arc<dyn UdpPort>,
+    /// Who forwards what is not signalling.
+    pub forward_by: ForwardBy,
+}
+
+/// Starts an RS that forwards packets itself, on the port of its parts.
 ///
 /// # Panics
 /// When called outside an actix system.
@@ -25,18 +36,42 @@ pub async fn start(
     host: Host,
 ) -> Result<Handle<RelayServer>, StartError> {
     let signalling = host.net().bind_udp(parts.signalling_port).map_err(StartError::Signalling)?;
-    let entity: Arc<str> = config.name.as_str().into();
-    let path = Arc::new(RelayPath::new(Arc::clone(&entity), host.recorder().clone()));
+    let path = Arc::new(RelayPath::new(config.name.as_str().into(), host.recorder().clone()));
     let table_of = Arc::clone(&path);
+    let forward_by: ForwardBy = Box::new(move |table, session| table_of.forward_by(table, session));
+    run(config, parts, (RelayPort { signalling, forward_by }, Some(path as Arc<dyn PacketPath>)), host).await
+}
+
+/// Starts an RS beside whoever forwards its packets and owns its port; the port of its parts is not opened.
+///
+/// # Panics
+/// When called outside an actix system.
+pub async fn start_beside(
+    config: RelayServerConfig,
+    parts: ServerParts,
+    port: RelayPort,
+    host: Host,
+) -> Result<Handle<RelayServer>, StartError> {
+    run(config, parts, (port, None), host).await
+}
+
+async fn run(
+    config: RelayServerConfig,
+    parts: ServerParts,
+    (port, packet_path): (RelayPort, Option<Arc<dyn PacketPath>>),
+    host: Host,
+) -> Result<Handle<RelayServer>, StartError> {
+    let entity: Arc<str> = config.name.as_str().into();
+    let RelayPort { signalling, forward_by } = port;
     let blueprint = Blueprint {
         name: Arc::clone(&entity),
         machine: Box::new(move |entropy| {
             let machine = RelayServer::new(config.clone(), entropy);
-            table_of.forward_by(machine.table(), machine.session());
+            forward_by(machine.table(), machine.session());
             machine
         }),
         signalling,
-        packet_path: Some(path),
+        packet_path,
         tls: Some(parts.tls),
         tcp: None,
         subscriber: host.announcing(&entity, None),

@@ -11,6 +11,7 @@
 
 pub mod accounts;
 pub mod authority;
+mod carriage;
 pub mod credentials;
 mod equipment;
 pub mod files;

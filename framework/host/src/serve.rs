@@ -17,6 +17,7 @@ use ntmobile_actors::server::StartError;
 use ntmobile_actors::supervise::End;
 use ntmobile_auth_plugins::{AccountError, UnknownAuthenticator};
 use ntmobile_net::net::NetOptions;
+use ntmobile_net::packet_path::PathError;
 use ntmobile_strategies::UnknownStrategy;
 use ntmobile_wire::name::Fqdn;
 use std::io;
@@ -51,6 +52,9 @@ pub enum ServeError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Packets cannot be forwarded.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// A strategy is unknown.
     #[error(transparent)]
     Strategy(#[from] UnknownStrategy),

@@ -14,6 +14,7 @@ pub mod control;
 mod interface;
 mod names;
 
+use crate::carriage;
 use crate::health::{Health, HealthError, Readiness};
 use crate::logging::{self, FilterError};
 use crate::node::{self, NodeError};
@@ -34,24 +35,17 @@ use ntmobile_net::net::NetOptions;
 use ntmobile_net::packet_path::{PacketPath, PathError, largest_super_packet};
 use ntmobile_net::tun::{Tun, TunError, TunSettings};
 use ntmobile_ports::net::NetError;
-use ntmobile_telemetry::Recorder;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::identifier::ApplicationId;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 use thiserror::Error;
 
-/// The most threads that carry packets where nobody says how many.
-const THREADS: usize = 4;
 /// How often it is looked whom the host would ask for names.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often the packet path's counters go to metrics.
-const COUNT: Duration = Duration::from_secs(10);
 /// How long leaving the network may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -115,7 +109,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     };
     // First what may be refused: another node that runs, no privilege, no driver. What a predecessor has left is undone.
     let footprint = Footprint::begin(&tun.interface, options)?;
-    let threads = if tun.threads == 0 { processors().min(THREADS) } else { tun.threads };
+    let threads = carriage::threads(tun.threads);
     let largest = largest_super_packet(tun.mtu);
     let queues = Tun::create(&TunSettings { name: tun.interface.clone(), mtu: tun.mtu, queues: threads, largest })?;
     let host_options = NetOptions { own_interfaces: vec![tun.interface.clone()], ..NetOptions::default() };
@@ -162,7 +156,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         () = control.serve(|| Some(chronicle.status(&interface.tunnels()))) => "ntm down",
         () = chronicle.keep() => "nothing",
         () = follow_resolver(&interface, names.as_ref(), &device) => "nothing",
-        () = count(&interface, device.host.recorder(), engine.name().as_str()) => "nothing",
+        () = carriage::count(interface.path(), device.host.recorder(), engine.name().as_str()) => "nothing",
         () = logging::tell_counts(device.host.recorder().clone()) => "nothing",
     };
     tracing::info!(signal, "stopping");
@@ -179,10 +173,6 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     undone?;
     tracing::info!("down; this host is as it was");
     end.map_or(Ok(()), |end| Err(UpError::Ended(end)))
-}
-
-fn processors() -> usize {
-    available_parallelism().map_or(1, Into::into)
 }
 
 /// Joins the network with the packet path on the node's port; the path has no device yet.
@@ -245,21 +235,6 @@ async fn follow_resolver(interface: &Interface, names: Option<&NameService>, dev
             Some(Ok(servers)) => names.set_servers(servers),
             Some(Err(error)) => tracing::warn!(%error, "programs do not find the network's names"),
             None => {}
-        }
-    }
-}
-
-/// Brings what the packet path counts to the metrics.
-async fn count(interface: &Interface, recorder: &Recorder, entity: &str) {
-    let mut before: BTreeMap<&'static str, u64> = BTreeMap::new();
-    loop {
-        tokio::time::sleep(COUNT).await;
-        for (name, now) in interface.path().counters().named() {
-            let before = before.entry(name).or_default();
-            if now > *before {
-                recorder.count(entity, name, now - *before);
-                *before = now;
-            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! packets from MN, with or without UDP_SEGMENT; `relay_load sink PORT` swallows them at CN.
 
 use ntmobile_net::clock::OsClock;
+use ntmobile_net::net::NetOptions;
 use ntmobile_net::packet_path::PacketPath;
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::packet::RelayTable;
@@ -46,7 +47,7 @@ fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         table.prove(to_mn, mn);
         table.prove(to_cn, cn);
     }
-    let path = PacketPath::relay(port.parse()?, threads.parse()?, Arc::new(OsClock))?;
+    let path = PacketPath::relay(&NetOptions::server(), port.parse()?, threads.parse()?, Arc::new(OsClock))?;
     path.forward_by(table, Session(1));
     std::io::read_to_string(std::io::stdin())?;
     let (sent, seconds) = (path.counters().sent.get(), processor_time().as_secs_f64());

@@ -19,6 +19,7 @@
 mod counters;
 mod inbound;
 mod outbound;
+mod port;
 mod relay;
 mod socket;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod wake;
 pub use counters::{Counter, Counters};
 pub use upward::Event;
 
+use crate::net::NetOptions;
 use crate::tun::Queue;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use inbound::Inbound;
@@ -40,8 +42,9 @@ use ntmobile_proto::packet::{OutboundRefusal, RelayTable, TunnelTable};
 use ntmobile_wire::esp::sealed_length;
 use ntmobile_wire::identifier::Session;
 use outbound::Outbound;
+use port::Port;
 use relay::{Forwarder, Forwarding};
-use socket::{LONGEST_TRAIN, MOST_DATAGRAMS, TrainSocket};
+use socket::{LONGEST_TRAIN, MOST_DATAGRAMS};
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -77,8 +80,7 @@ pub fn largest_super_packet(mtu: u16) -> u32 {
 
 /// What the threads share.
 struct Shared {
-    port: u16,
-    sockets: Vec<TrainSocket>,
+    port: Port,
     wakers: Vec<Waker>,
     /// The device's queues, once there is one.
     queues: ArcSwapOption<Vec<Queue>>,
@@ -103,27 +105,26 @@ pub struct PacketPath {
 impl PacketPath {
     /// Starts a node's path on this port (0 for any) with so many threads. Events come by the receiver.
     pub fn node(port: u16, threads: usize, clock: Arc<dyn Clock>) -> Result<(Self, mpsc::Receiver<Event>), PathError> {
-        Self::start(port, threads, clock, serve_node)
+        Self::start(&NetOptions::default(), port, threads, clock, serve_node)
     }
 
-    /// Starts an RS's path.
-    pub fn relay(port: u16, threads: usize, clock: Arc<dyn Clock>) -> Result<Self, PathError> {
-        Ok(Self::start(port, threads, clock, serve_relay)?.0)
+    /// Starts an RS's path on this port of the addresses that the options name.
+    pub fn relay(options: &NetOptions, port: u16, threads: usize, clock: Arc<dyn Clock>) -> Result<Self, PathError> {
+        Ok(Self::start(options, port, threads, clock, serve_relay)?.0)
     }
 
     fn start(
+        options: &NetOptions,
         port: u16,
         threads: usize,
         clock: Arc<dyn Clock>,
         serve: fn(&Shared, usize),
     ) -> Result<(Self, mpsc::Receiver<Event>), PathError> {
         let threads = threads.max(1);
-        let sockets = TrainSocket::bind(port, threads)?;
         let (signalling, received) = mpsc::channel(UPWARD);
         let (events, told) = mpsc::channel(UPWARD);
         let shared = Arc::new(Shared {
-            port: sockets[0].port()?,
-            sockets,
+            port: Port::open(options, port, threads)?,
             wakers: (0..threads).map(|_| Waker::new()).collect::<io::Result<_>>()?,
             queues: ArcSwapOption::empty(),
             table: ArcSwap::default(),
@@ -179,7 +180,7 @@ impl PacketPath {
     /// Sends an application's packet that has waited for its tunnel.
     pub fn send(&self, packet: &[u8]) -> Result<(), OutboundRefusal> {
         let (to, datagram) = self.shared.table.load().outbound(self.shared.clock.now(), packet)?;
-        let sent = self.shared.sockets[0].send(to, &datagram).is_ok();
+        let sent = self.shared.port.lane(0).send(to, &datagram).is_ok();
         let counter = if sent { &self.shared.counters.sent } else { &self.shared.counters.unsent };
         counter.add(1);
         Ok(())
@@ -203,26 +204,26 @@ impl Drop for PacketPath {
 
 impl fmt::Debug for PacketPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PacketPath({}, {} threads)", self.shared.port, self.threads.len())
+        write!(f, "PacketPath({}, {} threads)", self.shared.port.number(), self.threads.len())
     }
 }
 
 /// One thread of a node's path.
 fn serve_node(shared: &Shared, number: usize) {
-    let (socket, waker) = (&shared.sockets[number], &shared.wakers[number]);
-    let (mut inbound, mut outbound) = (Inbound::new(), Outbound::new());
+    let (lane, waker) = (shared.port.lane(number), &shared.wakers[number]);
+    let (mut inbound, mut outbound, mut entries) = (Inbound::new(), Outbound::new(), Vec::new());
     while !shared.stopping.load(Ordering::Relaxed) {
         let queues = shared.queues.load();
         let queues = queues.as_deref().map_or(&[][..], Vec::as_slice);
         let (own, any) = (queues.get(number), queues.get(number).or(queues.first()));
-        let received = inbound.turn(shared, socket, any);
-        let sent = own.map_or(Ok(false), |queue| outbound.turn(shared, socket, queue));
+        let received = inbound.turn(shared, lane, any);
+        let sent = own.map_or(Ok(false), |queue| outbound.turn(shared, lane, queue));
         if received || matches!(sent, Ok(true)) {
             continue;
         }
         // A device that has gone fails for ever: it is not waited for, until another is attached.
         let readable = own.filter(|_| sent.is_ok()).map(AsFd::as_fd);
-        if waker.wait([Some(socket.as_fd()), readable]).is_err() {
+        if waker.wait(&mut entries, lane.readable().chain(readable)).is_err() {
             return;
         }
     }
@@ -230,10 +231,10 @@ fn serve_node(shared: &Shared, number: usize) {
 
 /// One thread of an RS's path.
 fn serve_relay(shared: &Shared, number: usize) {
-    let (socket, waker) = (&shared.sockets[number], &shared.wakers[number]);
-    let mut forwarder = Forwarder::new();
+    let (lane, waker) = (shared.port.lane(number), &shared.wakers[number]);
+    let (mut forwarder, mut entries) = (Forwarder::new(), Vec::new());
     while !shared.stopping.load(Ordering::Relaxed) {
-        if !forwarder.turn(shared, socket) && waker.wait([Some(socket.as_fd()), None]).is_err() {
+        if !forwarder.turn(shared, lane) && waker.wait(&mut entries, lane.readable()).is_err() {
             return;
         }
     }

@@ -16,8 +16,8 @@
 //! said so (RFC 1191, RFC 8201); never by a router. "Too long" is all that is believed of what routers and hosts on the way
 //! say: anybody can say "unreachable" in their name, and whoever waits for an answer has a time limit anyway.
 
-mod asked;
-mod message;
+pub(crate) mod asked;
+pub(crate) mod message;
 mod outbox;
 mod sockets;
 #[cfg(test)]

@@ -18,6 +18,20 @@ fn dig(network: &Network, question: &str) -> String {
     answer.trim().to_owned()
 }
 
+/// Waits until the packet path of the RS says that it has forwarded something.
+fn await_relayed(network: &Network) {
+    let sent = "ntm_path_sent_total{entity=\"rs1.u1.example\"}";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = network.world.must("rs1", "curl -s http://127.0.0.1:9464/metrics");
+        if metrics.contains(sent) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no packet went by the path:\n{metrics}");
+        sleep(Duration::from_millis(200));
+    }
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn nodes_talk_directly_and_through_a_relay_and_servers_come_back_after_a_kill() {
@@ -42,6 +56,7 @@ fn nodes_talk_directly_and_through_a_relay_and_servers_come_back_after_a_kill() 
     relayed.say("around the corner");
     relayed.await_word("udp: around the corner", PATIENCE);
     relayed.await_word("tcp: around the corner", PATIENCE);
+    await_relayed(&network);
 
     // Every server loses its power, and comes back from its disk: the conversation goes on by itself, and accounts are there.
     let addresses = |words: String| words.lines().find(|line| line.contains(" is fd")).map(str::to_owned);
@@ -84,6 +99,7 @@ fn a_node_that_has_only_ipv6_talks_to_one_that_has_only_ipv4() {
     alice.say("four to six");
     alice.await_word("udp: four to six", PATIENCE);
     alice.await_word("tcp: four to six", PATIENCE);
+    await_relayed(&network);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{ServeError, ServerFile, admin};
 use crate::accounts::{Office, from_hex, to_hex};
+use crate::carriage;
 use crate::equipment::Equipment;
 use crate::files::{self, FileError, Present, Readers};
 use crate::settings::{AccountServerFile, CoordinatorFile, NamesFile, NotificationServerFile, RelayServerFile};
@@ -10,9 +11,12 @@ use ntmobile_actors::direction_coordinator::{self, CoordinatorEntity};
 use ntmobile_actors::dns::ZoneRecords;
 use ntmobile_actors::driver::Handle;
 use ntmobile_actors::name_server::NameServer;
-use ntmobile_actors::{account_server, notification_server, relay_server};
+use ntmobile_actors::relay_server::{self, ForwardBy, RelayPort};
+use ntmobile_actors::server::StartError;
+use ntmobile_actors::{account_server, notification_server};
 use ntmobile_auth_plugins::{AccountBook, Ingredients, Registry};
 use ntmobile_net::entropy::SystemEntropy;
+use ntmobile_net::packet_path::{PacketPath, PathError};
 use ntmobile_ports::net::Net;
 use ntmobile_proto::account_server::AccountServer;
 use ntmobile_proto::certificate::CertificateRole;
@@ -35,7 +39,7 @@ const VIRTUAL_IPV6: &str = "virtual-ipv6";
 pub(super) enum Entity {
     Account { handle: Handle<AccountServer>, office: Task },
     Coordinator { entity: Rc<CoordinatorEntity>, zone: Task },
-    Relay(Handle<RelayServer>),
+    Relay { handle: Handle<RelayServer>, path: Arc<PacketPath>, counting: Task },
     Notification(Handle<NotificationServer>),
     Names { server: Rc<NameServer>, zone: Task },
 }
@@ -75,7 +79,7 @@ impl Entity {
                 end = entity.handle.ended() => ServeError::Ended(end),
                 () = entity.name_server.ended() => ServeError::NameServerEnded,
             },
-            Self::Relay(handle) => ServeError::Ended(handle.ended().await),
+            Self::Relay { handle, .. } => ServeError::Ended(handle.ended().await),
             Self::Notification(handle) => ServeError::Ended(handle.ended().await),
             Self::Names { server, .. } => {
                 server.ended().await;
@@ -95,7 +99,11 @@ impl Entity {
                 drop(zone);
                 entity.handle.stop().await;
             }
-            Self::Relay(handle) => handle.stop().await,
+            Self::Relay { handle, path, counting } => {
+                drop(counting);
+                handle.stop().await;
+                drop(path);
+            }
             Self::Notification(handle) => handle.stop().await,
             Self::Names { server, zone } => drop((server, zone)),
         }
@@ -206,7 +214,20 @@ async fn follow_addresses<E: std::fmt::Display>(
 
 async fn relay(file: &RelayServerFile, equipment: &Equipment) -> Result<Entity, ServeError> {
     let parts = equipment.server(&file.server, CertificateRole::RelayServer).await?;
-    Ok(Entity::Relay(relay_server::start(file.config(), parts, equipment.host.clone()).await?))
+    let host = equipment.host.clone();
+    let (options, threads) = (equipment.net.options(), carriage::threads(file.relay.threads));
+    let path = PacketPath::relay(options, parts.signalling_port, threads, Arc::clone(host.clock()));
+    let path = Arc::new(path.map_err(|error| match error {
+        PathError::Port(error) => StartError::Signalling(error).into(),
+        error => ServeError::Path(error),
+    })?);
+    let forwarding = Arc::clone(&path);
+    let forward_by: ForwardBy = Box::new(move |table, session| forwarding.forward_by(table, session));
+    let port = RelayPort { signalling: path.signalling(), forward_by };
+    let handle = relay_server::start_beside(file.config(), parts, port, host.clone()).await?;
+    let (counted, entity) = (Arc::clone(&path), file.server.name.0.clone());
+    let counting = Task::spawn(async move { carriage::count(&counted, host.recorder(), entity.as_str()).await });
+    Ok(Entity::Relay { handle, path, counting })
 }
 
 async fn notification(file: &NotificationServerFile, equipment: &Equipment) -> Result<Entity, ServeError> {

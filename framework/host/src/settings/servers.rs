@@ -130,6 +130,9 @@ pub struct RelaySettings {
     /// The longest that an idle tunnel is held, whatever its DC asks for.
     #[serde(default = "default_longest_idle")]
     pub longest_idle: TimeSpan,
+    /// How many threads forward packets; 0 for one for each processor, four at most.
+    #[serde(default)]
+    pub threads: usize,
 }
 
 fn relay_defaults() -> RelayServerConfig {

@@ -1,6 +1,7 @@
 //! From the network to the device: receive a train, tell ESP from signalling, open in place, join, write.
 
 use super::Shared;
+use super::port::Lane;
 use super::socket::{ReceivedTrain, TrainSocket};
 use super::upward::Event;
 use crate::tun::Queue;
@@ -31,15 +32,19 @@ impl Inbound {
     }
 
     /// Receives what there is, within a turn. Returns whether there was anything.
-    pub(super) fn turn(&mut self, shared: &Shared, socket: &TrainSocket, queue: Option<&Queue>) -> bool {
-        for number in 0..TURN {
-            let ControlFlow::Continue(train) = receive(shared, socket, &mut self.buffer) else { return number > 0 };
-            let Some(train) = train else { continue };
-            let now = shared.clock.now();
-            let mut delivery = Delivery { shared, socket, queue, now, train };
-            delivery.deliver(&mut self.buffer[..train.length]);
+    pub(super) fn turn(&mut self, shared: &Shared, lane: Lane<'_>, queue: Option<&Queue>) -> bool {
+        let mut is_any = false;
+        for socket in lane.sockets() {
+            for _ in 0..TURN {
+                let ControlFlow::Continue(train) = receive(shared, socket, &mut self.buffer) else { break };
+                is_any = true;
+                let Some(train) = train else { continue };
+                let now = shared.clock.now();
+                let mut delivery = Delivery { shared, lane, queue, now, train };
+                delivery.deliver(&mut self.buffer[..train.length]);
+            }
         }
-        true
+        is_any
     }
 }
 
@@ -76,7 +81,7 @@ pub(super) fn run(datagrams: &[u8], stride: usize) -> (Datagram, usize) {
 /// What becomes of one train.
 struct Delivery<'a> {
     shared: &'a Shared,
-    socket: &'a TrainSocket,
+    lane: Lane<'a>,
     queue: Option<&'a Queue>,
     now: Instant,
     train: ReceivedTrain,
@@ -109,7 +114,7 @@ impl Delivery<'_> {
         let Some(tunnel) = table.receiving(spi) else {
             if let Some(answer) = table.source_unknown(self.now, spi, self.train.stride) {
                 // Its sender repeats its packets; the next one will be answered if this answer is lost.
-                let _ = self.socket.send(self.train.from, &answer);
+                let _ = self.lane.answer(&self.train, &answer);
             }
             return counters.unknown_spi.add(packets.len().div_ceil(self.train.stride) as u64);
         };
@@ -141,6 +146,7 @@ impl Delivery<'_> {
 impl Shared {
     /// Hands a signalling datagram up.
     pub(super) fn signal(&self, train: &ReceivedTrain, datagram: &[u8]) {
+        self.port.remember(train);
         let received = Received { from: train.from, to: train.to, bytes: Bytes::copy_from_slice(datagram) };
         if self.signalling.try_send(received).is_err() {
             self.counters.signalling_overload.add(1);

@@ -1,7 +1,8 @@
 //! From the device into tunnels: read a super-packet, find its tunnel, cut it, seal each segment where it will be sent from.
 
 use super::Shared;
-use super::socket::{MOST_DATAGRAMS, TrainSocket, path_mtu};
+use super::port::Lane;
+use super::socket::{MOST_DATAGRAMS, path_mtu};
 use super::too_big::{is_whole, packet_too_big};
 use super::train::{Narrow, Train};
 use super::upward::Event;
@@ -39,7 +40,7 @@ impl Outbound {
     }
 
     /// Reads what there is, within a turn, and sends it. Returns whether there was anything.
-    pub(super) fn turn(&mut self, shared: &Shared, socket: &TrainSocket, queue: &Queue) -> io::Result<bool> {
+    pub(super) fn turn(&mut self, shared: &Shared, lane: Lane<'_>, queue: &Queue) -> io::Result<bool> {
         let mut now = None;
         let mut left = TURN;
         while left > 0 {
@@ -57,16 +58,16 @@ impl Outbound {
             };
             // The clock is read once for all packets that are there together.
             let now = *now.get_or_insert_with(|| shared.clock.now());
-            let count = self.take(now, length, shared, socket, queue);
+            let count = self.take(now, length, shared, lane, queue);
             left = left.saturating_sub(count);
         }
-        let narrow = self.train.send(socket, &shared.counters);
+        let narrow = self.train.send(lane, &shared.counters);
         learn(narrow, now, shared);
         Ok(now.is_some())
     }
 
     /// Sends one packet or super-packet of those `length` octets; returns of how many packets it consisted.
-    fn take(&mut self, now: Instant, length: usize, shared: &Shared, socket: &TrainSocket, queue: &Queue) -> usize {
+    fn take(&mut self, now: Instant, length: usize, shared: &Shared, lane: Lane<'_>, queue: &Queue) -> usize {
         let Some((virtio, packet)) = self.read[..length].split_first_chunk_mut() else { return 1 };
         let virtio = VirtioHeader::decode(virtio);
         let counters = &shared.counters;
@@ -96,7 +97,7 @@ impl Outbound {
             return count;
         }
         let sealed = tunnel.depart(now, &header, packet, count as u32, |packet, departure| {
-            let mut exit = Exit { train: &mut self.train, departure, socket, shared, now };
+            let mut exit = Exit { train: &mut self.train, departure, lane, shared, now };
             match SuperPacket::parse(&virtio, packet) {
                 Ok(Some(whole)) => (0..whole.count())
                     .try_for_each(|number| exit.seal(whole.length(number), |place| whole.write(number, place))),
@@ -134,7 +135,7 @@ fn may_be_a_peer(address: IpAddr) -> bool {
 struct Exit<'a, 'b> {
     train: &'a mut Train,
     departure: &'a mut Departure<'b>,
-    socket: &'a TrainSocket,
+    lane: Lane<'a>,
     shared: &'a Shared,
     now: Instant,
 }
@@ -144,7 +145,7 @@ impl Exit<'_, '_> {
     fn seal(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Result<(), OutboundRefusal> {
         let sealed = sealed_length(length);
         let to = self.departure.next_hop();
-        let (place, narrow) = self.train.place(to, sealed, self.socket, &self.shared.counters);
+        let (place, narrow) = self.train.place(to, sealed, self.lane, &self.shared.counters);
         let place = place.ok_or(OutboundRefusal::Malformed)?;
         write(&mut place[HEADER_LENGTH..]).ok_or(OutboundRefusal::Malformed)?;
         self.departure.seal(place, length)?;

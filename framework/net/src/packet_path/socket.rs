@@ -1,9 +1,11 @@
 //! A UDP socket that datagrams cross by the train: one system call sends or receives dozens (UDP_SEGMENT, UDP_GRO).
 
-use ntmobile_ports::net::NetError;
-use socket2::{Domain, MsgHdr, SockAddr, Socket, Type};
+use crate::net::NetOptions;
+use crate::socket::{self, BindFailure};
+use crate::udp::message::{self, Outgoing};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The most octets of a train: what one IPv4 packet carries of UDP.
@@ -11,9 +13,6 @@ pub(super) const LONGEST_TRAIN: usize = 65_507;
 
 /// The most datagrams of a train that every kernel takes.
 pub(super) const MOST_DATAGRAMS: usize = 64;
-
-/// What the kernel may keep for us; trains of dozens come at once.
-const BUFFER: usize = 4 << 20;
 
 /// Room for the control messages that are asked for: two of address information, one of train length.
 const CONTROL: usize = 128;
@@ -26,7 +25,17 @@ struct Control([u8; CONTROL]);
 #[derive(Debug)]
 pub(super) struct TrainSocket {
     socket: Socket,
-    is_v6: bool,
+    address: IpAddr,
+    families: Families,
+}
+
+/// Whose addresses a socket sends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    V4,
+    V6,
+    /// IPv4 addresses are written as IPv6 ones.
+    Both,
 }
 
 /// What one call has received.
@@ -41,78 +50,50 @@ pub(super) struct ReceivedTrain {
     pub(super) stride: usize,
 }
 
-/// Why a train was not sent.
-#[derive(Debug)]
-pub(super) enum TrainError {
-    /// The path does not carry datagrams of this size in one piece.
-    TooNarrow,
-    /// The device cannot cut trains.
-    NoSegmentation,
-    /// Anything else: these datagrams are lost.
-    Lost,
-}
-
 impl TrainSocket {
-    /// Binds `count` sockets to one port, for both address families or for IPv4 where there is no other. The kernel gives
-    /// all datagrams of one sender to the same socket.
-    pub(super) fn bind(port: u16, count: usize) -> Result<Vec<Self>, NetError> {
-        let refused = |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => NetError::PortInUse(port),
-            _ => NetError::Other(error.to_string()),
+    /// Opens a socket at an address, or at every address of both families where none is given; beside others at the same port
+    /// if it is shared. The kernel gives all datagrams of one sender to the same of them.
+    pub(super) fn bind(
+        options: &NetOptions,
+        address: Option<IpAddr>,
+        port: u16,
+        is_shared: bool,
+    ) -> Result<Self, BindFailure> {
+        let families = match address {
+            None => Families::Both,
+            Some(IpAddr::V4(_)) => Families::V4,
+            Some(IpAddr::V6(_)) => Families::V6,
         };
-        // Sockets that share a port would share it with another program's too: whether there is one, the first bind tells.
-        let alone = Self::bind_one(port, false).map_err(refused)?;
-        if count <= 1 {
-            return Ok(vec![alone]);
-        }
-        let port = alone.port().map_err(refused)?;
-        drop(alone);
-        (0..count).map(|_| Self::bind_one(port, true).map_err(refused)).collect()
-    }
-
-    fn bind_one(port: u16, shared: bool) -> io::Result<Self> {
-        match Self::bind_to(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, port).into(), shared) {
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                Self::bind_to(Domain::IPV4, (Ipv4Addr::UNSPECIFIED, port).into(), shared)
-            }
+        let bind = |address: IpAddr, families| Self::bind_to(options, (address, port).into(), families, is_shared);
+        match bind(address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), families) {
+            // A host without one family has the other.
+            Err(BindFailure::NoSuchFamily(_)) if address.is_none() => bind(Ipv4Addr::UNSPECIFIED.into(), Families::V4),
             bound => bound,
         }
     }
 
-    fn bind_to(domain: Domain, address: SocketAddr, shared: bool) -> io::Result<Self> {
-        let is_v6 = domain == Domain::IPV6;
-        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
-        if is_v6 {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_port(shared)?;
-        let this = Self { socket, is_v6 };
-        this.set(libc::SOL_UDP, libc::UDP_GRO, 1)?;
-        this.set(libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
-        if is_v6 {
-            this.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-        }
-        for (forced, ordinary) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
-            if this.set(libc::SOL_SOCKET, forced, BUFFER as libc::c_int).is_err() {
-                this.set(libc::SOL_SOCKET, ordinary, BUFFER as libc::c_int)?;
+    fn bind_to(
+        options: &NetOptions,
+        address: SocketAddr,
+        families: Families,
+        is_shared: bool,
+    ) -> Result<Self, BindFailure> {
+        let socket = socket::open(options, address.ip(), Type::DGRAM, Protocol::UDP)?;
+        let set_up = || -> io::Result<()> {
+            if families != Families::V4 {
+                socket.set_only_v6(families == Families::V6)?;
+                socket::set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
             }
-        }
-        this.socket.bind(&address.into())?;
-        Ok(this)
-    }
-
-    fn set(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-        // SAFETY: the value is an int, which lives through the call.
-        let set = unsafe {
-            libc::setsockopt(
-                self.socket.as_raw_fd(),
-                level,
-                name,
-                std::ptr::from_ref(&value).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
+            if families != Families::V6 {
+                socket::set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+            }
+            socket.set_reuse_port(is_shared)?;
+            socket::set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
+            socket::set_buffers(&socket, options.buffer);
+            socket.bind(&address.into())
         };
-        if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        set_up().map_err(|error| BindFailure::new(address, &error))?;
+        Ok(Self { socket, address: address.ip(), families })
     }
 
     /// The port.
@@ -120,45 +101,52 @@ impl TrainSocket {
         Ok(self.socket.local_addr()?.as_socket().map_or(0, |address| address.port()))
     }
 
-    /// The address as this socket's family writes it.
-    fn written(&self, to: SocketAddr) -> SockAddr {
-        match to {
-            SocketAddr::V4(to) if self.is_v6 => SocketAddrV6::new(to.ip().to_ipv6_mapped(), to.port(), 0, 0).into(),
-            _ => to.into(),
+    /// Whether datagrams to `to` can leave here.
+    pub(super) fn reaches(&self, to: IpAddr) -> bool {
+        match self.families {
+            Families::V4 => to.is_ipv4(),
+            Families::V6 => to.is_ipv6(),
+            Families::Both => true,
         }
     }
 
-    /// Sends one datagram. Where the path is known to be too narrow for it, the kernel fragments the outer packet.
-    pub(super) fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        self.until_room(|| self.socket.send_to(datagram, &self.written(to)).map(|_| ()))
+    /// The address that it is bound to.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// An address as this socket writes it.
+    fn written(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(address) if self.families == Families::Both => address.to_ipv6_mapped().into(),
+            _ => address,
+        }
+    }
+
+    /// Sends one datagram, from one of our addresses if it is said. Where the path is known to be too narrow for it, the kernel
+    /// fragments the outer packet.
+    pub(super) fn send(&self, from: Option<IpAddr>, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.hand_over(from, to, datagram, None)
     }
 
     /// Sends a train of datagrams of `stride` octets each, the last one perhaps shorter.
-    pub(super) fn send_train(&self, to: SocketAddr, train: &[u8], stride: usize) -> Result<(), TrainError> {
-        let sent = if train.len() <= stride {
-            return self.send(to, train).map_err(|_| TrainError::Lost);
-        } else {
-            let address = self.written(to);
-            let parts = [io::IoSlice::new(train)];
-            let control = segment_control(stride as u16);
-            let message = MsgHdr::new().with_addr(&address).with_buffers(&parts).with_control(&control);
-            self.until_room(|| self.socket.sendmsg(&message, 0).map(|_| ()))
-        };
-        sent.map_err(|error| match error.raw_os_error() {
-            Some(libc::EMSGSIZE | libc::EINVAL) => TrainError::TooNarrow,
-            Some(libc::EIO | libc::EOPNOTSUPP) => TrainError::NoSegmentation,
-            _ => TrainError::Lost,
-        })
+    pub(super) fn send_train(
+        &self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        train: &[u8],
+        stride: usize,
+    ) -> io::Result<()> {
+        self.hand_over(from, to, train, u16::try_from(stride).ok())
     }
 
     /// Waits while the socket is full, so that applications feel it; but not for ever.
-    fn until_room(&self, mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    fn hand_over(&self, from: Option<IpAddr>, to: SocketAddr, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
+        let to = SocketAddr::new(self.written(to.ip()), to.port());
+        let outgoing = Outgoing { to, from: from.map(|from| self.written(from)), bytes, segment };
         for _ in 0..10 {
-            match send() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    super::wake::wait_for_room(self.as_fd())?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match message::send(self.as_fd(), &outgoing) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => super::wake::wait_for_room(self.as_fd())?,
                 result => return result,
             }
         }
@@ -208,34 +196,18 @@ impl AsFd for TrainSocket {
     }
 }
 
-/// Octets of a control message's header, and of one with a 16-bit datum in it.
-const CONTROL_HEADER: usize = size_of::<libc::cmsghdr>();
-const SEGMENT_CONTROL: usize = CONTROL_HEADER + size_of::<usize>();
-
-/// The control message that cuts a train: length (of the platform's word), level, type, datum.
-fn segment_control(stride: u16) -> [u8; SEGMENT_CONTROL] {
-    let mut control = [0; SEGMENT_CONTROL];
-    let length = CONTROL_HEADER + size_of::<u16>();
-    let level = size_of::<usize>();
-    control[..level].copy_from_slice(&length.to_ne_bytes());
-    control[level..level + 4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
-    control[level + 4..level + 8].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
-    control[CONTROL_HEADER..CONTROL_HEADER + 2].copy_from_slice(&stride.to_ne_bytes());
-    control
-}
-
 /// Takes the length of datagrams and our own address from the control messages.
 ///
 /// # Safety
 /// `message` is as a successful `recvmsg` has left it.
 unsafe fn read_control(message: &libc::msghdr, stride: &mut usize, to: &mut Option<IpAddr>) {
-    // SAFETY: the kernel has written whole control messages within the buffer, and the macros stay within it. Each datum is read
-    // as what its kind is, at whatever alignment.
+    // SAFETY: the kernel has written whole control messages within the buffer, and the macros stay within it. All pointers are made
+    // from the message's own, which is to the whole buffer. Each datum is read as what its kind is, at whatever alignment.
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(message);
-        while let Some(control) = next.as_ref() {
-            let data = libc::CMSG_DATA(control);
-            match (control.cmsg_level, control.cmsg_type) {
+        while !next.is_null() {
+            let data = libc::CMSG_DATA(next);
+            match ((*next).cmsg_level, (*next).cmsg_type) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     *stride = data.cast::<libc::c_int>().read_unaligned() as usize;
                 }
@@ -249,7 +221,7 @@ unsafe fn read_control(message: &libc::msghdr, stride: &mut usize, to: &mut Opti
                 }
                 _ => {}
             }
-            next = libc::CMSG_NXTHDR(message, control);
+            next = libc::CMSG_NXTHDR(message, next);
         }
     }
 }

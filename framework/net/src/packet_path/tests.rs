@@ -1,31 +1,32 @@
 //! Trains on the loopback, a relay of them, and what applications are told. Without privilege: no device.
 
-use super::socket::{LONGEST_TRAIN, TrainSocket};
+use super::port::{Lane, Port};
+use super::socket::LONGEST_TRAIN;
 use super::*;
 use crate::clock::OsClock;
 use crate::tun::offload::{add_bytes, fold};
 use bytes::Bytes;
 use ntmobile_wire::datagram::{NON_ESP_MARKER, decode_source_unknown};
 use ntmobile_wire::identifier::Spi;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 const SPI_MN: Spi = Spi(0x1111_1110);
 const SPI_CN: Spi = Spi(0x2222_2220);
 
 /// A socket on the loopback and where it is.
-fn end() -> (TrainSocket, SocketAddr) {
-    let socket = TrainSocket::bind(0, 1).expect("a free port").remove(0);
-    let port = socket.port().expect("it is bound");
-    (socket, (Ipv4Addr::LOCALHOST, port).into())
+fn end() -> (Port, SocketAddr) {
+    let port = Port::open(&NetOptions::default(), 0, 1).expect("a free port");
+    let number = port.number();
+    (port, (Ipv4Addr::LOCALHOST, number).into())
 }
 
 /// Receives until so many octets have come; each datagram by itself.
-fn receive(socket: &TrainSocket, octets: usize) -> Vec<Vec<u8>> {
+fn receive(lane: Lane<'_>, octets: usize) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; LONGEST_TRAIN];
     let (mut datagrams, mut left) = (Vec::new(), octets);
     while left > 0 {
-        let Ok(train) = socket.receive(&mut buffer) else {
+        let Ok(train) = lane.sockets()[0].receive(&mut buffer) else {
             std::thread::sleep(Duration::from_millis(1));
             continue;
         };
@@ -43,18 +44,19 @@ fn packets(count: u8, length: usize) -> Vec<Vec<u8>> {
 #[test]
 fn a_train_comes_apart_as_it_was_put_together() {
     let ((sender, from), (receiver, to)) = (end(), end());
+    let (sender, receiver) = (sender.lane(0), receiver.lane(0));
     let mut datagrams = packets(40, 1_200);
     datagrams.push(packets(1, 77).remove(0));
     sender.send_train(to, &datagrams.concat(), 1_200).expect("the loopback takes it");
-    assert_eq!(receive(&receiver, 40 * 1_200 + 77), datagrams);
+    assert_eq!(receive(receiver, 40 * 1_200 + 77), datagrams);
     let over_v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, to.port()));
     sender.send_train(over_v6, &datagrams.concat(), 1_200).expect("the loopback takes it");
-    assert_eq!(receive(&receiver, 40 * 1_200 + 77), datagrams);
+    assert_eq!(receive(receiver, 40 * 1_200 + 77), datagrams);
 
     sender.send(to, b"one").expect("the loopback takes it");
     let mut buffer = [0; 100];
     let one = loop {
-        if let Ok(one) = receiver.receive(&mut buffer) {
+        if let Ok(one) = receiver.sockets()[0].receive(&mut buffer) {
             break one;
         }
     };
@@ -63,18 +65,31 @@ fn a_train_comes_apart_as_it_was_put_together() {
 
 #[test]
 fn threads_share_a_port_and_a_stranger_is_refused() {
-    let sockets = TrainSocket::bind(0, 3).expect("a free port");
-    let port = sockets[0].port().expect("it is bound");
-    assert!(sockets.iter().all(|socket| socket.port().is_ok_and(|other| other == port)));
-    assert_eq!(TrainSocket::bind(port, 1).err(), Some(NetError::PortInUse(port)));
-    assert_eq!(TrainSocket::bind(port, 2).err(), Some(NetError::PortInUse(port)));
+    let open = |options: &NetOptions, port, threads| Port::open(options, port, threads);
+    let chosen =
+        NetOptions { listen: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], ..NetOptions::server() };
+    for (options, count) in [(NetOptions::default(), 1), (chosen, 2)] {
+        let port = open(&options, 0, 3).expect("a free port");
+        let number = port.number();
+        for thread in 0..3 {
+            let sockets = port.lane(thread).sockets();
+            assert!(
+                sockets.len() == count && sockets.iter().all(|socket| socket.port().is_ok_and(|its| its == number))
+            );
+        }
+        assert_eq!(open(&options, number, 1).err(), Some(NetError::PortInUse(number)));
+        assert_eq!(open(&options, number, 2).err(), Some(NetError::PortInUse(number)));
+    }
+    let foreign = NetOptions { listen: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..NetOptions::server() };
+    assert_eq!(open(&foreign, 0, 1).err(), Some(NetError::NotOurAddress(foreign.listen[0])));
 }
 
 #[tokio::test]
 async fn a_relay_forwards_trains_between_proved_legs_and_hands_signalling_up() {
-    let relay = PacketPath::relay(0, 2, Arc::new(OsClock)).expect("a free port");
+    let relay = PacketPath::relay(&NetOptions::server(), 0, 2, Arc::new(OsClock)).expect("a free port");
     let to: SocketAddr = (Ipv4Addr::LOCALHOST, relay.signalling().port()).into();
     let ((mn, mn_address), (cn, cn_address)) = (end(), end());
+    let (mn, cn) = (mn.lane(0), cn.lane(0));
     let table = Arc::new(RelayTable::new());
     table.install(OsClock.now(), SPI_MN, SPI_CN).expect("the table is empty");
     relay.forward_by(Arc::clone(&table), Session(7));
@@ -83,7 +98,7 @@ async fn a_relay_forwards_trains_between_proved_legs_and_hands_signalling_up() {
     mn.send_train(to, &train.concat(), 1_000).expect("the loopback takes it");
     let said = loop {
         let mut buffer = [0; 1_500];
-        if let Ok(answer) = mn.receive(&mut buffer) {
+        if let Ok(answer) = mn.sockets()[0].receive(&mut buffer) {
             break buffer[..answer.length].to_vec();
         }
     };
@@ -92,7 +107,7 @@ async fn a_relay_forwards_trains_between_proved_legs_and_hands_signalling_up() {
 
     assert!(table.prove(SPI_MN, mn_address) && table.prove(SPI_CN, cn_address));
     mn.send_train(to, &train.concat(), 1_000).expect("the loopback takes it");
-    assert_eq!(receive(&cn, 30_000), train);
+    assert_eq!(receive(cn, 30_000), train);
     let relayed = table.get(SPI_CN).expect("it is installed");
     assert_eq!((relayed.counters(SPI_CN).packets, relayed.counters(SPI_CN).bytes), (30, 30_000));
 
@@ -101,13 +116,54 @@ async fn a_relay_forwards_trains_between_proved_legs_and_hands_signalling_up() {
     let received = relay.signalling().receive().await.expect("it comes up");
     assert_eq!((received.from, &received.bytes[..]), (cn_address, &question[..]));
     relay.signalling().send(cn_address, Bytes::from_static(b"answer")).expect("the loopback takes it");
-    assert_eq!(receive(&cn, 6), [b"answer"]);
+    assert_eq!(receive(cn, 6), [b"answer"]);
+}
+
+#[test]
+fn a_relay_translates_between_families_and_sends_from_where_its_leg_asked() {
+    let second = Ipv4Addr::new(127, 0, 0, 2);
+    let addresses = [Ipv4Addr::LOCALHOST.into(), second.into(), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    for listen in [addresses.to_vec(), Vec::new()] {
+        let options = NetOptions { listen, ..NetOptions::server() };
+        let relay = PacketPath::relay(&options, 0, 2, Arc::new(OsClock)).expect("a free port");
+        let port = relay.signalling().port();
+        let end = |address: IpAddr| {
+            let socket = UdpSocket::bind((address, 0)).expect("a free port");
+            socket.set_read_timeout(Some(Duration::from_secs(30))).expect("it is open");
+            socket
+        };
+        let (mn, cn) = (end(Ipv4Addr::LOCALHOST.into()), end(Ipv6Addr::LOCALHOST.into()));
+        let table = Arc::new(RelayTable::new());
+        table.install(OsClock.now(), SPI_MN, SPI_CN).expect("the table is empty");
+        relay.forward_by(Arc::clone(&table), Session(7));
+        let (asked, other) = (SocketAddr::from((second, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+        let mut buffer = [0; 2_000];
+
+        // Who is told that its source is unknown hears it from where it asked, and so it is with everything after.
+        mn.send_to(&packets(1, 100)[0], asked).expect("the loopback takes it");
+        assert_eq!(mn.recv_from(&mut buffer).expect("it is told").1, asked);
+        table.prove(SPI_MN, mn.local_addr().expect("it is bound"));
+        table.prove(SPI_CN, cn.local_addr().expect("it is bound"));
+        mn.send_to(&packets(1, 100)[0], asked).expect("the loopback takes it");
+        assert_eq!(cn.recv_from(&mut buffer).expect("it is relayed"), (100, other));
+        assert_eq!(buffer[..100], packets(1, 100)[0]);
+        let back = [&SPI_MN.0.to_be_bytes()[..], &[9; 90]].concat();
+        cn.send_to(&back, other).expect("the loopback takes it");
+        assert_eq!(mn.recv_from(&mut buffer).expect("it is relayed"), (94, asked));
+        let counters = relay.counters();
+        assert_eq!((counters.received.get(), counters.source_unknown.get()), (3, 1));
+        // The last is counted after it has been sent.
+        while counters.sent.get() < 2 {
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[tokio::test]
 async fn what_nobody_takes_up_is_dropped_and_counted() {
     let (path, _events) = PacketPath::node(0, 1, Arc::new(OsClock)).expect("a free port");
     let (sender, _) = end();
+    let sender = sender.lane(0);
     let to: SocketAddr = (Ipv4Addr::LOCALHOST, path.signalling().port()).into();
     while path.counters().signalling_overload.get() == 0 {
         sender.send(to, &[0; 12]).expect("the loopback takes it");

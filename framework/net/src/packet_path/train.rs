@@ -1,7 +1,8 @@
 //! Outgoing datagrams, gathered until they fill one system call.
 
 use super::counters::Counters;
-use super::socket::{LONGEST_TRAIN, MOST_DATAGRAMS, TrainError, TrainSocket};
+use super::port::{Lane, TrainError};
+use super::socket::{LONGEST_TRAIN, MOST_DATAGRAMS};
 use std::net::SocketAddr;
 
 /// A train in the making: datagrams of one size to one place, of which the last may be shorter.
@@ -35,10 +36,10 @@ impl Train {
         &mut self,
         to: SocketAddr,
         length: usize,
-        socket: &TrainSocket,
+        lane: Lane<'_>,
         counters: &Counters,
     ) -> (Option<&mut [u8]>, Option<Narrow>) {
-        let narrow = if self.takes(to, length) { None } else { self.send(socket, counters) };
+        let narrow = if self.takes(to, length) { None } else { self.send(lane, counters) };
         self.to = Some(to);
         (self.buffer.get_mut(self.used..self.used + length), narrow)
     }
@@ -53,23 +54,23 @@ impl Train {
     }
 
     /// Sends what is there.
-    pub(super) fn send(&mut self, socket: &TrainSocket, counters: &Counters) -> Option<Narrow> {
+    pub(super) fn send(&mut self, lane: Lane<'_>, counters: &Counters) -> Option<Narrow> {
         let (used, datagrams) = (std::mem::take(&mut self.used), std::mem::take(&mut self.datagrams));
         let to = self.to.filter(|_| used > 0)?;
-        send(socket, to, &self.buffer[..used], self.stride, datagrams, counters)
+        send(lane, to, &self.buffer[..used], self.stride, datagrams, counters)
     }
 }
 
 /// Sends a train, or its datagrams one by one where that is all that can be done.
 pub(super) fn send(
-    socket: &TrainSocket,
+    lane: Lane<'_>,
     to: SocketAddr,
     train: &[u8],
     stride: usize,
     datagrams: usize,
     counters: &Counters,
 ) -> Option<Narrow> {
-    let narrow = match socket.send_train(to, train, stride) {
+    let narrow = match lane.send_train(to, train, stride) {
         Ok(()) => {
             counters.sent.add(datagrams as u64);
             counters.trains_sent.add(1);
@@ -83,7 +84,7 @@ pub(super) fn send(
         Err(TrainError::NoSegmentation) => None,
     };
     for datagram in train.chunks(stride) {
-        let counter = if socket.send(to, datagram).is_ok() { &counters.sent } else { &counters.unsent };
+        let counter = if lane.send(to, datagram).is_ok() { &counters.sent } else { &counters.unsent };
         counter.add(1);
     }
     narrow

@@ -51,17 +51,17 @@ pub(super) struct SignallingPort {
 
 impl fmt::Debug for SignallingPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignallingPort({})", self.shared.port)
+        write!(f, "SignallingPort({})", self.shared.port.number())
     }
 }
 
 impl UdpPort for SignallingPort {
     fn port(&self) -> u16 {
-        self.shared.port
+        self.shared.port.number()
     }
 
     fn send(&self, to: SocketAddr, bytes: Bytes) -> Result<(), NetError> {
-        self.shared.sockets[0].send(to, &bytes).map_err(|error| match error.raw_os_error() {
+        self.shared.port.lane(0).send(to, &bytes).map_err(|error| match error.raw_os_error() {
             Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => NetError::Unreachable(to),
             _ => NetError::Other(error.to_string()),
         })

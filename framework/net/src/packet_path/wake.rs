@@ -28,13 +28,18 @@ impl Waker {
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Waits until one of these can be read, or the waker is woken.
-    pub(super) fn wait(&self, readable: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
+    /// Waits until one of these can be read, or the waker is woken. `entries` is memory for it.
+    pub(super) fn wait<'a>(
+        &self,
+        entries: &mut Vec<libc::pollfd>,
+        readable: impl IntoIterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<()> {
         let entry = |fd: libc::c_int| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let [first, second] = readable.map(|fd| entry(fd.map_or(-1, |fd| fd.as_raw_fd())));
-        let mut entries = [first, second, entry(self.0.as_raw_fd())];
-        poll(&mut entries, -1)?;
-        if entries[2].revents != 0 {
+        entries.clear();
+        entries.push(entry(self.0.as_raw_fd()));
+        entries.extend(readable.into_iter().map(|fd| entry(fd.as_raw_fd())));
+        poll(entries, -1)?;
+        if entries[0].revents != 0 {
             let mut count = [0; 8];
             // SAFETY: eight octets are written.
             unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };

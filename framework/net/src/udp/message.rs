@@ -29,7 +29,7 @@ pub struct Outgoing<'a> {
 }
 
 /// Hands it to the operating system, which takes all of it or nothing.
-pub(super) fn send(socket: BorrowedFd<'_>, outgoing: &Outgoing<'_>) -> io::Result<()> {
+pub(crate) fn send(socket: BorrowedFd<'_>, outgoing: &Outgoing<'_>) -> io::Result<()> {
     let to = socket2::SockAddr::from(outgoing.to);
     let mut part = libc::iovec { iov_base: outgoing.bytes.as_ptr().cast_mut().cast(), iov_len: outgoing.bytes.len() };
     let mut control = Control([0; CONTROL]);

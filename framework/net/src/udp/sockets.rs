@@ -12,6 +12,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// So many correspondents of a server are remembered at least.
+const CORRESPONDENTS: usize = 4_096;
+
 pub(super) struct Sockets {
     all: Vec<PortSocket>,
     /// For a port that answers from the address that it was asked on.
@@ -21,7 +24,7 @@ pub(super) struct Sockets {
 
 impl Sockets {
     pub(super) fn new(all: Vec<PortSocket>, answer_from_asked: bool) -> Self {
-        Self { all, asked: answer_from_asked.then(Mutex::default), lost: AtomicU64::new(0) }
+        Self { all, asked: answer_from_asked.then(|| Mutex::new(Asked::new(CORRESPONDENTS))), lost: AtomicU64::new(0) }
     }
 
     pub(super) fn all(&self) -> &[PortSocket] {
