@@ -7,7 +7,6 @@ pub mod book;
 pub mod captured;
 pub mod load;
 pub mod malice;
-pub mod namespaces;
 pub mod network;
 pub mod nonces;
 pub mod simulated;

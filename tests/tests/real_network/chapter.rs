@@ -3,8 +3,11 @@
 //!
 //! A host is a network namespace and a mount namespace whose `/etc`, `/root`, `/var/lib` and `/usr/local/bin` are its own.
 
-use crate::network::{PATIENCE, program};
-use ntmobile_tests::namespaces::{Namespaces, Process};
+use ntmobile_testbed::namespaces::Namespaces;
+use ntmobile_testbed::nat::Nat;
+use ntmobile_testbed::network::PATIENCE;
+use ntmobile_testbed::process::Process;
+use ntmobile_testbed::program::program;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -58,8 +61,8 @@ impl Hosts {
         world.host("one", "203.0.113.2");
         world.host("two", "203.0.113.3");
         world.host("three", "203.0.113.4");
-        world.nat("home", "203.0.113.101", "192.168.1");
-        world.nat("office", "203.0.113.102", "192.168.2");
+        world.nat("home", "203.0.113.101", "192.168.1", Nat::Random);
+        world.nat("office", "203.0.113.102", "192.168.2", Nat::Random);
         world.behind("home", "alice", "192.168.1", 10);
         world.behind("office", "bob", "192.168.2", 10);
         let home = tempfile::tempdir().expect("a directory for the test");

@@ -4,11 +4,10 @@
 //! `cargo test --test real_network -- --include-ignored`.
 
 mod chapter;
-mod network;
 mod refusals;
 mod unmodified;
 
-use network::{Network, PATIENCE};
+use ntmobile_testbed::network::{self, Network, PATIENCE};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 

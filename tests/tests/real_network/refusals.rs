@@ -1,7 +1,8 @@
 //! What cannot run says what to do.
 
-use crate::network::{Network, PATIENCE, program};
-use ntmobile_tests::namespaces::Process;
+use ntmobile_testbed::network::{Network, PATIENCE};
+use ntmobile_testbed::process::Process;
+use ntmobile_testbed::program::program;
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,97 +1,27 @@
 //! Unmodified applications on nodes with a virtual interface (`ntm up`): they find nodes by their names, stay connected while
 //! their host moves, and the host is as it was when the node is gone, however it went.
 
-use super::network::{Network, PASSWORD, PATIENCE, program};
-use ntmobile_tests::namespaces::Process;
-use std::path::{Path, PathBuf};
+use ntmobile_testbed::nat::Nat;
+use ntmobile_testbed::network::{Network, PASSWORD, PATIENCE};
+use ntmobile_testbed::process::Process;
+use ntmobile_testbed::program::program;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// What a host's resolver is told before the node comes.
-const RESOLVER: &str = "nameserver 203.0.113.53\noptions timeout:2\n";
-
-/// The resolver configurations of a test's hosts: in namespaces they are where `ip netns exec` looks for them.
-struct Resolvers(Vec<PathBuf>);
-
-impl Resolvers {
-    fn of(prefix: &str, hosts: &[&str]) -> Self {
-        let directories: Vec<_> =
-            hosts.iter().map(|host| Path::new("/etc/netns").join(format!("{prefix}{host}"))).collect();
-        for directory in &directories {
-            std::fs::create_dir_all(directory).expect("this needs root");
-            std::fs::write(directory.join("resolv.conf"), RESOLVER).expect("written");
-        }
-        Self(directories)
-    }
-}
-
-impl Drop for Resolvers {
-    fn drop(&mut self) {
-        for directory in &self.0 {
-            // What cannot be removed hurts nobody: the next run overwrites it.
-            let _ = std::fs::remove_dir_all(directory);
-        }
-    }
-}
-
-/// Runs `ntm up` on a host for this account, and waits until it is up.
-fn up(network: &Network, host: &str, account: &str) -> Process {
-    let file = format!("{host}-up.toml");
-    let text = format!(
-        "[node]\naccount = \"{account}\"\naccount-server = \"as.example\"\n[tun]\nrun-directory = \"run\"\n\
-         [host]\nroot-servers = [\"203.0.113.53\"]\n"
-    );
-    network.write(&file, &text);
-    let mut command = network.world.command(host, &program("ntm"));
-    command.args(["up", "--config", &file]).current_dir(network.home.path()).env("NTM_PASSWORD", PASSWORD);
-    let words = network.home.path().join(format!("{host}-up.log"));
-    let mut process = Process::start(command, &words).expect("ntm starts");
-    process.await_word(" up ", PATIENCE);
-    process
-}
-
-/// Asks the node on a host; exit code and what it says.
-fn ask(network: &Network, host: &str, arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = network.world.command(host, &program("ntm"));
-    let command = command.args(arguments).args(["--run-directory", "run"]).current_dir(network.home.path());
-    let output = command.output().expect("ntm starts");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
-}
-
-/// What a host looks like where a node changes it.
-fn looks(network: &Network, host: &str) -> String {
-    ["ip -o link show type tun", "ip -4 route", "ip -6 route", "ip rule", "cat /etc/resolv.conf"]
-        .map(|line| network.world.must(host, line))
-        .join("--\n")
-}
-
-/// Waits until a host looks like this.
-fn await_looks(network: &Network, host: &str, before: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let now = looks(network, host);
-        if now == before {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{host} was\n{before}\nand is\n{now}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
     let mut network = Network::start("ntmu-");
-    let _resolvers = Resolvers::of("ntmu-", &["alice", "bob", "carol"]);
-    network.world.nat("cafe", "203.0.113.103", "192.168.3");
+    network.resolvers(&["alice", "bob", "carol"]);
+    network.world.nat("cafe", "203.0.113.103", "192.168.3", Nat::Random);
     for account in ["alice@u1.example", "bob@u2.example", "carol@u2.example"] {
         network.add_account(account);
     }
-    let before = looks(&network, "alice");
-    let mut alice = up(&network, "alice", "alice@u1.example");
-    let _bob = up(&network, "bob", "bob@u2.example");
-    let _carol = up(&network, "carol", "carol@u2.example");
+    let before = network.looks("alice");
+    let mut alice = network.up("alice", "alice@u1.example");
+    let _bob = network.up("bob", "bob@u2.example");
+    let _carol = network.up("carol", "carol@u2.example");
 
     // Carol is in the open, Bob behind a NAT like Alice; a server of the network and other names are what they were.
     for name in ["carol.u2.example", "bob.u2.example"] {
@@ -99,7 +29,7 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
             network.world.must("alice", &format!("ping {family} -c 2 -W 10 {name}"));
         }
     }
-    let (code, said) = ask(&network, "alice", &["status"]);
+    let (code, said) = network.ask("alice", &["status"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("alice.u1.example") && said.contains("bob.u2.example  through rs1.u1.example"), "{said}");
     assert!(said.contains("carol.u2.example  directly, to 203.0.113.110"), "{said}");
@@ -139,30 +69,30 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
     alice.await_word("has moved its tunnel to bob.u2.example", PATIENCE);
     network.world.must("alice", "ping -c 2 -W 10 carol.u2.example");
 
-    let (code, said) = ask(&network, "alice", &["path", "bob.u2.example"]);
+    let (code, said) = network.ask("alice", &["path", "bob.u2.example"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("built: goes through rs1") && said.contains("moved: goes through rs1"), "{said}");
 
     // A polite end leaves nothing but the new network's own route behind.
-    assert_eq!(ask(&network, "alice", &["down"]).0, Some(0));
+    assert_eq!(network.ask("alice", &["down"]).0, Some(0));
     assert_eq!(alice.end(PATIENCE), Some(0), "{}", alice.words());
-    let (code, said) = ask(&network, "alice", &["status"]);
+    let (code, said) = network.ask("alice", &["status"]);
     assert_eq!(code, Some(6));
     assert!(said.contains("no node is running on ntm0"), "{said}");
-    await_looks(&network, "alice", &before.replace("192.168.1", "192.168.3"));
+    network.await_looks("alice", &before.replace("192.168.1", "192.168.3"));
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
-    let network = Network::start("ntmk-");
-    let _resolvers = Resolvers::of("ntmk-", &["alice", "carol"]);
+    let mut network = Network::start("ntmk-");
+    network.resolvers(&["alice", "carol"]);
     for account in ["alice@u1.example", "carol@u2.example"] {
         network.add_account(account);
     }
-    let before = looks(&network, "alice");
-    let mut alice = up(&network, "alice", "alice@u1.example");
-    let mut carol = up(&network, "carol", "carol@u2.example");
+    let before = network.looks("alice");
+    let mut alice = network.up("alice", "alice@u1.example");
+    let mut carol = network.up("carol", "carol@u2.example");
     network.world.must("alice", "ping -c 1 -W 10 carol.u2.example");
     let mut second: Command = network.world.command("alice", &program("ntm"));
     let second = second.args(["up", "--config", "alice-up.toml"]).current_dir(network.home.path());
@@ -173,28 +103,28 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
 
     alice.signal("KILL");
     assert_eq!(alice.end(PATIENCE), None, "it was killed");
-    await_looks(&network, "alice", &before);
+    network.await_looks("alice", &before);
 
     // It comes back with the same addresses, and its peers reach it again.
-    let _alice = up(&network, "alice", "alice@u1.example");
+    let _alice = network.up("alice", "alice@u1.example");
     network.world.must("carol", "ping -c 1 -w 60 alice.u1.example");
 
     carol.signal("TERM");
     assert_eq!(carol.end(PATIENCE), Some(0), "{}", carol.words());
-    assert!(!looks(&network, "carol").contains("ntm0"), "nothing of hers is left");
+    assert!(!network.looks("carol").contains("ntm0"), "nothing of hers is left");
 }
 
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn streams_in_both_directions_and_ordinary_traffic_go_on_side_by_side_while_a_host_moves() {
     let mut network = Network::start("ntmi-");
-    let _resolvers = Resolvers::of("ntmi-", &["alice", "bob"]);
-    network.world.nat("cafe", "203.0.113.103", "192.168.3");
+    network.resolvers(&["alice", "bob"]);
+    network.world.nat("cafe", "203.0.113.103", "192.168.3", Nat::Random);
     for account in ["alice@u1.example", "bob@u2.example"] {
         network.add_account(account);
     }
-    let mut alice = up(&network, "alice", "alice@u1.example");
-    let _bob = up(&network, "bob", "bob@u2.example");
+    let mut alice = network.up("alice", "alice@u1.example");
+    let _bob = network.up("bob", "bob@u2.example");
     let start = |host: &str, file: &str, arguments: &[&str]| {
         let mut command = network.world.command(host, Path::new("iperf3"));
         command.arg("--forceflush").args(arguments);

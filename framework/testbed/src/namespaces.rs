@@ -1,15 +1,10 @@
 //! Small internets out of network namespaces on the real kernel: hosts on one open network, NATs by nftables with a network
 //! behind each, and processes in them. Needs root.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-/// How often it is looked whether something has come.
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::nat::Nat;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 /// One internet; it is gone, with every process in it, when this is dropped.
 pub struct Namespaces {
@@ -50,31 +45,22 @@ impl Namespaces {
         self.ip(name, &format!("addr add {address} dev eth0{nodad}"));
     }
 
-    /// A NAT on the open network at this address, with the network `lan` behind it, as in `192.168.1`. Endpoint-dependent in
-    /// mapping and filtering, as nftables' masquerading is with `random`.
-    pub fn nat(&mut self, name: &str, address: &str, lan: &str) {
+    /// A NAT on the open network at this address, with the network `lan` behind it, as in `192.168.1`.
+    pub fn nat(&mut self, name: &str, address: &str, lan: &str, kind: Nat) {
         self.add(name);
         self.plug(name, "wan", address);
         self.ip(name, "link add lan type bridge stp_state 0 mcast_snooping 0");
         self.ip(name, &format!("addr add {lan}.1/24 dev lan"));
         self.ip(name, "link set lan up");
         self.must(name, "sysctl -qw net.ipv4.ip_forward=1");
-        let rules = "table ip nat {
-                chain post { type nat hook postrouting priority srcnat
-                    oifname \"wan\" masquerade random
-                }
-            }
-            table inet filter {
-                chain input { type filter hook input priority filter
-                    iifname \"wan\" ct state established,related accept
-                    iifname \"wan\" drop
-                }
-                chain forward { type filter hook forward priority filter; policy drop;
-                    iifname \"lan\" accept
-                    ct state established,related accept
-                }
-            }
-            ";
+        self.rules(name, &kind.rules());
+    }
+
+    /// Has a host's kernel follow these rules of nftables.
+    ///
+    /// # Panics
+    /// When it refuses them.
+    pub fn rules(&self, name: &str, rules: &str) {
         let mut nft =
             self.command(name, Path::new("nft")).args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft starts");
         nft.stdin.take().expect("a pipe").write_all(rules.as_bytes()).expect("written");
@@ -93,8 +79,26 @@ impl Namespaces {
         self.plug_behind(nat, name, lan, number);
     }
 
+    /// Pulls a host's cable and plugs it in on the open network, where it has this address of either family alone.
+    pub fn move_into_the_open(&self, name: &str, address: &str) {
+        self.ip(name, "link del eth0");
+        self.cable(name, "eth0");
+        self.address(name, &format!("{address}/{}", if address.contains(':') { 64 } else { 24 }));
+        self.ip(name, "link set eth0 up");
+    }
+
+    /// Pulls a host's cable, which is plugged into this network (`core` is the open one), and leaves it unplugged.
+    pub fn unplug(&self, network: &str, name: &str) {
+        self.ip(network, &format!("link set {} down", port(name)));
+    }
+
+    /// Plugs it in again.
+    pub fn plug_in(&self, network: &str, name: &str) {
+        self.ip(network, &format!("link set {} up", port(name)));
+    }
+
     fn plug_behind(&self, nat: &str, name: &str, lan: &str, number: u8) {
-        let (inner, outer) = (self.full(name), format!("p{}", name.chars().take(12).collect::<String>()));
+        let (inner, outer) = (self.full(name), port(name));
         self.ip(nat, &format!("link add {outer} type veth peer name eth0 netns {inner}"));
         self.ip(nat, &format!("link set {outer} master lan up"));
         self.ip(name, &format!("addr add {lan}.{number}/24 dev eth0"));
@@ -124,7 +128,7 @@ impl Namespaces {
         said.into_owned()
     }
 
-    fn full(&self, name: &str) -> String {
+    pub(crate) fn full(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
@@ -145,12 +149,16 @@ impl Namespaces {
     }
 
     fn cable(&self, name: &str, interface: &str) {
-        let (core, outer) = (self.full("core"), format!("p{}", name.chars().take(12).collect::<String>()));
+        let (core, outer) = (self.full("core"), port(name));
         self.ip(name, &format!("link add {interface} type veth peer name {outer} netns {core}"));
         self.ip("core", &format!("link set {outer} master br0 up"));
     }
 
-    fn ip(&self, name: &str, arguments: &str) {
+    /// Runs `ip` for a host; it must succeed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn ip(&self, name: &str, arguments: &str) {
         let output = Command::new("ip").args(["-n", &self.full(name)]).args(arguments.split(' ')).output();
         let output = output.expect("ip starts");
         assert!(output.status.success(), "{name}: ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
@@ -171,79 +179,7 @@ impl Drop for Namespaces {
     }
 }
 
-/// A process whose words are kept in a file; it is killed when this is dropped.
-pub struct Process {
-    child: Child,
-    words: PathBuf,
-    seen: usize,
-}
-
-impl Process {
-    /// Starts a command; `words` is the file that takes what it says on either output.
-    pub fn start(mut command: Command, words: &Path) -> io::Result<Self> {
-        let file = File::create(words)?;
-        let child = command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file).spawn()?;
-        Ok(Self { child, words: words.to_owned(), seen: 0 })
-    }
-
-    /// All that it has said.
-    pub fn words(&self) -> String {
-        std::fs::read_to_string(&self.words).unwrap_or_default()
-    }
-
-    /// Waits until it says this, later than what was waited for before.
-    ///
-    /// # Panics
-    /// When it ends before, or does not say it in time.
-    pub fn await_word(&mut self, word: &str, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        loop {
-            let said = self.words();
-            if let Some(place) = said.get(self.seen..).and_then(|rest| rest.find(word)) {
-                self.seen += place + word.len();
-                return;
-            }
-            let ended = self.child.try_wait().expect("it is our child");
-            assert!(ended.is_none(), "{} ended with {ended:?} and never said {word:?}:\n{said}", self.words.display());
-            assert!(Instant::now() < deadline, "{} did not say {word:?}:\n{said}", self.words.display());
-            sleep(PAUSE);
-        }
-    }
-
-    /// Says a line to it.
-    pub fn say(&mut self, line: &str) {
-        let input = self.child.stdin.as_mut().expect("its input is a pipe");
-        writeln!(input, "{line}").and_then(|()| input.flush()).expect("it listens");
-    }
-
-    /// Its process identifier.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends it a signal, as `kill` names it.
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
-        assert!(sent.expect("kill starts").success(), "the process is gone");
-    }
-
-    /// Waits for its end; its exit code.
-    pub fn end(&mut self, patience: Duration) -> Option<i32> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status.code();
-            }
-            assert!(Instant::now() < deadline, "{} does not end:\n{}", self.words.display(), self.words());
-            sleep(PAUSE);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The end of a host's cable that is not its own.
+fn port(name: &str) -> String {
+    format!("p{}", name.chars().take(12).collect::<String>())
 }
