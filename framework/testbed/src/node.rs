@@ -56,6 +56,18 @@ impl Network {
         std::fs::read_to_string(self.resolver(host)).expect("the host has a resolver configuration of its own")
     }
 
+    /// Waits until programs of a host ask its node for names, whatever its network has told it.
+    ///
+    /// # Panics
+    /// When they do not in time.
+    pub fn await_names(&self, host: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.read_resolver(host).contains("nameserver 100.") {
+            assert!(Instant::now() < deadline, "{host} asks {}", self.read_resolver(host));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn resolver(&self, host: &str) -> PathBuf {
         Path::new("/etc/netns").join(self.world.full(host)).join("resolv.conf")
     }
