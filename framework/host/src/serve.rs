@@ -17,7 +17,7 @@ use ntmobile_actors::server::StartError;
 use ntmobile_actors::supervise::End;
 use ntmobile_auth_plugins::{AccountError, UnknownAuthenticator};
 use ntmobile_net::net::NetOptions;
-use ntmobile_net::packet_path::PathError;
+use ntmobile_net::packet_path::{Failure, PathError};
 use ntmobile_strategies::UnknownStrategy;
 use ntmobile_wire::name::Fqdn;
 use std::io;
@@ -55,6 +55,9 @@ pub enum ServeError {
     /// Packets cannot be forwarded.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// Packets are not forwarded any more.
+    #[error("packets are not forwarded any more: {0}")]
+    Carrying(Failure),
     /// A strategy is unknown.
     #[error(transparent)]
     Strategy(#[from] UnknownStrategy),

@@ -32,7 +32,7 @@ use ntmobile_actors::supervise::End;
 use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, GuardianProgram};
 use ntmobile_net::names::NameService;
 use ntmobile_net::net::NetOptions;
-use ntmobile_net::packet_path::{PacketPath, PathError, largest_super_packet};
+use ntmobile_net::packet_path::{Failure, PacketPath, PathError, largest_super_packet};
 use ntmobile_net::tun::{Tun, TunError, TunSettings};
 use ntmobile_ports::net::NetError;
 use ntmobile_wire::address::VirtualAddresses;
@@ -84,6 +84,9 @@ pub enum UpError {
         "programs' questions for names cannot be taken: {0}; or do without names (names = false in [tun]) and give addresses"
     )]
     Names(#[source] NetError),
+    /// Packets cannot be carried any more.
+    #[error("packets are not carried any more: {0}; this host is as it was, start the node again")]
+    Carrying(#[from] Failure),
     /// The node cannot go on.
     #[error("the node has ended: {0}; this host is as it was")]
     Ended(End),
@@ -150,8 +153,12 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     let signal = tokio::select! {
         signal = signals.next() => signal,
         ended = engine.ended() => {
-            end = Some(ended);
+            end = Some(UpError::Ended(ended));
             "the node's end"
+        }
+        failure = interface.path().failed() => {
+            end = Some(UpError::Carrying(failure));
+            "a failure"
         }
         () = control.serve(|| Some(chronicle.status(&interface.tunnels()))) => "ntm down",
         () = chronicle.keep() => "nothing",
@@ -172,7 +179,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     }
     undone?;
     tracing::info!("down; this host is as it was");
-    end.map_or(Ok(()), |end| Err(UpError::Ended(end)))
+    end.map_or(Ok(()), Err)
 }
 
 /// Joins the network with the packet path on the node's port; the path has no device yet.
@@ -195,7 +202,10 @@ async fn join(file: &NodeFile, device: &Device, threads: usize) -> Result<(Engin
         store: (device.stores)(ApplicationId(0)),
         key_log: None,
     };
-    let engine = Engine::start(config, parts, host.clone()).await?;
+    let engine = tokio::select! {
+        engine = Engine::start(config, parts, host.clone()) => engine?,
+        failure = interface.path().failed() => return Err(failure.into()),
+    };
     Ok((engine, interface))
 }
 

@@ -17,6 +17,7 @@
 //! same threads without a device ([`PacketPath::relay`]).
 
 mod counters;
+mod failure;
 mod inbound;
 mod outbound;
 mod port;
@@ -30,6 +31,7 @@ mod upward;
 mod wake;
 
 pub use counters::{Counter, Counters};
+pub use failure::Failure;
 pub use upward::Event;
 
 use crate::net::NetOptions;
@@ -52,7 +54,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use upward::SignallingPort;
 use wake::Waker;
 
@@ -92,6 +94,7 @@ struct Shared {
     counters: Counters,
     signalling: mpsc::Sender<Received>,
     events: mpsc::Sender<Event>,
+    failure: watch::Sender<Option<Failure>>,
     stopping: AtomicBool,
 }
 
@@ -118,7 +121,7 @@ impl PacketPath {
         port: u16,
         threads: usize,
         clock: Arc<dyn Clock>,
-        serve: fn(&Shared, usize),
+        serve: fn(&Shared, usize) -> io::Result<()>,
     ) -> Result<(Self, mpsc::Receiver<Event>), PathError> {
         let threads = threads.max(1);
         let (signalling, received) = mpsc::channel(UPWARD);
@@ -133,6 +136,7 @@ impl PacketPath {
             counters: Counters::default(),
             signalling,
             events,
+            failure: watch::Sender::default(),
             stopping: AtomicBool::new(false),
         });
         let port = Arc::new(SignallingPort { shared: Arc::clone(&shared), received: Mutex::new(received) });
@@ -140,7 +144,11 @@ impl PacketPath {
         for number in 0..threads {
             let shared = Arc::clone(&path.shared);
             let name = format!("packets-{number}");
-            path.threads.push(std::thread::Builder::new().name(name).spawn(move || serve(&shared, number))?);
+            path.threads.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn(move || failure::watched(&shared, || serve(&shared, number)))?,
+            );
         }
         Ok((path, told))
     }
@@ -168,12 +176,14 @@ impl PacketPath {
     /// Serves this device from now on, in place of any before. A thread without a queue of its own writes to another's.
     pub fn attach(&self, queues: Vec<Queue>) {
         self.shared.queues.store(Some(Arc::new(queues)));
+        self.shared.forget_device();
         self.wake();
     }
 
     /// Serves no device from now on.
     pub fn detach(&self) {
         self.shared.queues.store(None);
+        self.shared.forget_device();
         self.wake();
     }
 
@@ -186,6 +196,12 @@ impl PacketPath {
         Ok(())
     }
 
+    /// Waits until something has failed: a thread has ended, or the device has gone and no other been attached. Whoever runs the
+    /// path ends with it.
+    pub fn failed(&self) -> impl Future<Output = Failure> + use<> {
+        failure::failed(self.shared.failure.subscribe())
+    }
+
     fn wake(&self) {
         self.shared.wakers.iter().for_each(Waker::wake);
     }
@@ -196,7 +212,7 @@ impl Drop for PacketPath {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.wake();
         for thread in self.threads.drain(..) {
-            // A thread that has panicked has said so already.
+            // How it ended has been told.
             let _ = thread.join();
         }
     }
@@ -209,33 +225,36 @@ impl fmt::Debug for PacketPath {
 }
 
 /// One thread of a node's path.
-fn serve_node(shared: &Shared, number: usize) {
+fn serve_node(shared: &Shared, number: usize) -> io::Result<()> {
     let (lane, waker) = (shared.port.lane(number), &shared.wakers[number]);
     let (mut inbound, mut outbound, mut entries) = (Inbound::new(), Outbound::new(), Vec::new());
     while !shared.stopping.load(Ordering::Relaxed) {
-        let queues = shared.queues.load();
-        let queues = queues.as_deref().map_or(&[][..], Vec::as_slice);
+        let attached = shared.queues.load();
+        let queues = attached.as_deref().map_or(&[][..], Vec::as_slice);
         let (own, any) = (queues.get(number), queues.get(number).or(queues.first()));
         let received = inbound.turn(shared, lane, any);
         let sent = own.map_or(Ok(false), |queue| outbound.turn(shared, lane, queue));
         if received || matches!(sent, Ok(true)) {
             continue;
         }
+        if sent.is_err() {
+            shared.device_is_gone(&attached);
+        }
         // A device that has gone fails for ever: it is not waited for, until another is attached.
         let readable = own.filter(|_| sent.is_ok()).map(AsFd::as_fd);
-        if waker.wait(&mut entries, lane.readable().chain(readable)).is_err() {
-            return;
-        }
+        waker.wait(&mut entries, lane.readable().chain(readable))?;
     }
+    Ok(())
 }
 
 /// One thread of an RS's path.
-fn serve_relay(shared: &Shared, number: usize) {
+fn serve_relay(shared: &Shared, number: usize) -> io::Result<()> {
     let (lane, waker) = (shared.port.lane(number), &shared.wakers[number]);
     let (mut forwarder, mut entries) = (Forwarder::new(), Vec::new());
     while !shared.stopping.load(Ordering::Relaxed) {
-        if !forwarder.turn(shared, lane) && waker.wait(&mut entries, lane.readable()).is_err() {
-            return;
+        if !forwarder.turn(shared, lane) {
+            waker.wait(&mut entries, lane.readable())?;
         }
     }
+    Ok(())
 }

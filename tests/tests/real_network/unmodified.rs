@@ -106,8 +106,14 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
     network.await_looks("alice", &before);
 
     // It comes back with the same addresses, and its peers reach it again.
-    let _alice = network.up("alice", "alice@u1.example");
+    let mut again = network.up("alice", "alice@u1.example");
     network.world.must("carol", "ping -c 1 -w 60 alice.u1.example");
+
+    // Somebody removes the interface: nothing can be carried any more, and the host is as it was.
+    network.world.must("alice", "ip link del ntm0");
+    assert_eq!(again.end(PATIENCE), Some(8), "{}", again.words());
+    assert!(again.words().contains("the virtual interface is gone"), "{}", again.words());
+    network.await_looks("alice", &before);
 
     carol.signal("TERM");
     assert_eq!(carol.end(PATIENCE), Some(0), "{}", carol.words());

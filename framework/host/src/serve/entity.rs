@@ -79,7 +79,10 @@ impl Entity {
                 end = entity.handle.ended() => ServeError::Ended(end),
                 () = entity.name_server.ended() => ServeError::NameServerEnded,
             },
-            Self::Relay { handle, .. } => ServeError::Ended(handle.ended().await),
+            Self::Relay { handle, path, .. } => tokio::select! {
+                end = handle.ended() => ServeError::Ended(end),
+                failure = path.failed() => ServeError::Carrying(failure),
+            },
             Self::Notification(handle) => ServeError::Ended(handle.ended().await),
             Self::Names { server, .. } => {
                 server.ended().await;

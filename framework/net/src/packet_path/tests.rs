@@ -159,6 +159,38 @@ fn a_relay_translates_between_families_and_sends_from_where_its_leg_asked() {
     }
 }
 
+/// A clock that has stopped for good.
+struct Broken;
+
+impl Clock for Broken {
+    fn now(&self) -> ntmobile_proto::time::Instant {
+        panic!("the clock is broken")
+    }
+
+    fn wall(&self) -> ntmobile_proto::time::UnixTime {
+        OsClock.wall()
+    }
+
+    fn sleep_until(&self, at: ntmobile_proto::time::Instant) -> futures::future::BoxFuture<'static, ()> {
+        OsClock.sleep_until(at)
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_panics_is_told_of() {
+    let relay = PacketPath::relay(&NetOptions::server(), 0, 2, Arc::new(Broken)).expect("a free port");
+    relay.forward_by(Arc::new(RelayTable::new()), Session(7));
+    let (node, _events) = PacketPath::node(0, 1, Arc::new(Broken)).expect("a free port");
+    for path in [relay, node] {
+        let early = futures::FutureExt::now_or_never(path.failed());
+        assert_eq!(early, None, "nothing has failed yet");
+        let (sender, _) = end();
+        let to = (Ipv4Addr::LOCALHOST, path.signalling().port()).into();
+        sender.lane(0).send(to, &packets(1, 100)[0]).expect("the loopback takes it");
+        assert_eq!(path.failed().await, Failure::Panicked("the clock is broken".into()));
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_takes_up_is_dropped_and_counted() {
     let (path, _events) = PacketPath::node(0, 1, Arc::new(OsClock)).expect("a free port");

@@ -1,9 +1,13 @@
 //! Devices: made, handed over, refused.
 
 use crate::namespace::Namespace;
+use futures::FutureExt;
+use ntmobile_net::clock::OsClock;
+use ntmobile_net::packet_path::{Failure, PacketPath};
 use ntmobile_net::tun::{Tun, TunError, TunSettings};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 fn settings(name: &str, queues: usize) -> TunSettings {
     TunSettings { name: name.into(), mtu: 1_400, queues, largest: 60_000 }
@@ -70,4 +74,21 @@ fn give_up_capabilities() {
     // SAFETY: both live through the call, and concern this thread alone.
     let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
     assert_eq!(result, 0, "capset: {}", std::io::Error::last_os_error());
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces and devices"]
+fn a_device_that_is_removed_is_told_of_until_there_is_another() {
+    let namespace = Namespace::new("removed");
+    namespace.enter(async || {
+        let (path, _events) = PacketPath::node(0, 2, Arc::new(OsClock)).expect("a free port");
+        let make = || Tun::create(&settings("ntm0", 2)).expect("root may make a device").into_queues();
+        path.attach(make());
+        namespace.ip("link del ntm0");
+        assert_eq!(path.failed().await, Failure::DeviceGone);
+        path.attach(make());
+        assert_eq!(path.failed().now_or_never(), None, "the new one is there");
+        namespace.ip("link del ntm0");
+        assert_eq!(path.failed().await, Failure::DeviceGone);
+    });
 }
