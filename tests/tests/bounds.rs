@@ -102,6 +102,7 @@ fn bound(scenario: &Scenario, case: &Case) -> Duration {
         }),
         notification: None,
         way: case.way,
+        relay_is_lent: false,
         relay_shares_key: case.relay_shares_key,
     };
     negotiation.bound(|from, to| topology.one_way(from, to)).expect("all of them are there")

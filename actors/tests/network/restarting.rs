@@ -66,11 +66,15 @@ fn a_name_server_whose_ports_are_gone_says_so() {
 
 #[test]
 fn a_server_that_stays_down_is_a_typed_error_in_time() {
-    for (server, user) in [("dc.u1.example", "alice"), ("dc.u2.example", "alice"), ("rs.u1.example", "alice")] {
+    for server in ["dc.u1.example", "dc.u2.example", "rs.u1.example"] {
         run(Choices::default(), move |scene| async move {
-            let alice = scene.join(user, DOMAINS[0], scene.nat("home")).await.unwrap();
+            let alice = scene.join("alice", DOMAINS[0], scene.nat("home")).await.unwrap();
             let _bob = scene.join("bob", DOMAINS[1], scene.nat("office")).await.unwrap();
             scene.crash(server);
+            if server == "rs.u1.example" {
+                // The other domain would lend its own.
+                scene.crash("rs.u2.example");
+            }
             let began = scene.world.now();
             let error = alice.lookup("bob.u2.example").await.unwrap_err();
             let LookupError::Tunnel(error) = error else { panic!("{server}: {error:?}") };

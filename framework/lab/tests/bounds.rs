@@ -28,9 +28,11 @@ enum Way {
     Woken,
     /// CN has to be woken, and both are behind NATs.
     WokenForwarded,
+    /// Both are behind NATs, and only CN's domain has an RS, which it lends.
+    Lent,
 }
 
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 8] = [
     Way::BothReachable,
     Way::OnlyMnTranslated,
     Way::OnlyCnTranslated,
@@ -38,6 +40,7 @@ const WAYS: [Way; 7] = [
     Way::Rendezvous,
     Way::Woken,
     Way::WokenForwarded,
+    Way::Lent,
 ];
 
 /// Three pairs of nodes talk one after another: when nothing is known, when everything is, and when what DNS said has
@@ -46,6 +49,7 @@ fn scenario(way: Way, login: &str, cn_domain: &str) -> Scenario {
     use Way::{BothReachable, Forwarded, OnlyMnTranslated, Rendezvous, Woken, WokenForwarded};
     let mn_nat = !matches!(way, BothReachable | Way::OnlyCnTranslated | Woken);
     let cn_nat = !matches!(way, BothReachable | OnlyMnTranslated);
+    let own_relays = if matches!(way, Way::Lent) && cn_domain != "u1.example" { 0 } else { 1 };
     let wakes = matches!(way, Woken | WokenForwarded);
     let handshake = if matches!(way, Rendezvous) { "rendezvous" } else { "forwarded" };
     debug_assert!(!matches!(way, Forwarded) || (mn_nat && cn_nat));
@@ -53,7 +57,7 @@ fn scenario(way: Way, login: &str, cn_domain: &str) -> Scenario {
         .duration(secs(420))
         .plugins(|plugins| plugins.login(login).relay_handshake(handshake))
         .account_server(|server| server.delay(ms(17)))
-        .domain("u1.example", |domain| domain.relays(1).notification_servers(1).delay(ms(3)))
+        .domain("u1.example", |domain| domain.relays(own_relays).notification_servers(1).delay(ms(3)))
         .domain("u2.example", |domain| domain.relays(1).notification_servers(1).delay(ms(5)))
         .network("west", |network| network.nat(mn_nat.then(Nat::home)).delay(ms(7)))
         .network("east", |network| network.nat(cn_nat.then(Nat::home)).delay(ms(11)));

@@ -22,8 +22,8 @@ pub use registration::{
     Reachability, RegistrationRequest, RegistrationResponse,
 };
 pub use tunnel::{
-    Close, HolePunching, RekeyRequest, RekeyResponse, RelayDirection, RelayResponse, SessionChallenge, SessionEcho,
-    SourceUnknown, TunnelProbe, TunnelRequest, TunnelResponse,
+    Close, HolePunching, RekeyRequest, RekeyResponse, RelayAssignment, RelayDirection, RelayResponse, SessionChallenge,
+    SessionEcho, SourceUnknown, TunnelProbe, TunnelRequest, TunnelResponse,
 };
 
 use crate::codec::{DecodeError, Reader, Writer};
@@ -120,10 +120,12 @@ messages! {
     53 RouteDirectionRequest "Route Direction Request",
     /// K_ntmdc.
     54 RouteDirectionResponse "Route Direction Response",
-    /// K_dcrs.
+    /// K_dcrs, K_dcdc.
     55 RelayDirection "Relay Direction",
     /// K_dcrs.
     56 RelayResponse "Relay Response",
+    /// K_dcdc.
+    57 RelayAssignment "Relay Assignment",
     /// K_tun.
     64 HolePunching "Hole Punching",
     /// K_tun, K_tmp.

@@ -142,18 +142,21 @@ fn dns_is_missing() {
 }
 
 #[test]
-fn the_only_relay_is_down() {
-    // One that is silent under a key that it may have lost is asked once more under another.
-    for (known, documented) in [(false, 10.0), (true, 22.6)] {
+fn every_relay_is_down() {
+    // The own one, and the other DC's in its stead. One that is silent under a key that it may have lost is asked once more under
+    // another.
+    for (known, documented) in [(false, 10.0 + 10.0), (true, 12.6 + 10.0 + 10.0)] {
         let mut bench = both_joined(&Choices::default(), NATS);
         if known {
             assert_connects(&mut bench, 1);
             bench.run_for(seconds(400.0));
         }
-        bench.set_up("rs.u1.example", false);
+        for relay in ["rs.u1.example", "rs.u2.example"] {
+            bench.set_up(relay, false);
+        }
         let (error, took) = connect_failure(&mut bench, BOB, 2);
         assert_eq!(error, ConnectError::NoRelay);
-        assert_within(took, seconds(documented), "RS down");
+        assert_within(took, seconds(documented), "every RS down");
     }
 }
 
@@ -202,9 +205,21 @@ fn the_next_relay_is_tried() {
 fn the_called_end_cannot_reach_the_relay() {
     let mut bench = both_joined(&Choices::default(), NATS);
     bench.sever(BOB, "rs.u1.example");
-    let (error, took) = connect_failure(&mut bench, BOB, 1);
+    let mut other = both_joined(&Choices::default(), NATS);
+    other.sever(BOB, "rs.u1.example");
+    other.sever(BOB, "rs.u2.example");
+    // The one that its own DC lends it can reach.
+    connect(&mut bench, ALICE, BOB, 1);
+    bench.run_for(seconds(6.9 + 0.5));
+    let told = outcome(&mut bench, ALICE, 1);
+    let relay = name("rs.u2.example");
+    assert!(
+        matches!(&told, Some(NodeEvent::Connected { connection, .. }) if connection.relay == Some(relay)),
+        "{told:?}"
+    );
+    let (error, took) = connect_failure(&mut other, BOB, 1);
     assert_eq!(error, ConnectError::NoRelay);
-    assert_within(took, seconds(6.9), "CN cannot reach the RS");
+    assert_within(took, seconds(6.9 + 6.9 + 0.1), "CN cannot reach any RS");
 }
 
 /// The RS answers its DC and CN, but MN cannot reach it.

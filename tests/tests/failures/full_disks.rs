@@ -101,7 +101,9 @@ fn a_key_that_was_refused_for_want_of_room_is_not_spoken_under() {
 fn a_relay_without_room_takes_no_new_tunnel() {
     let mut bench = both_joined(&Choices::default(), NATS);
     assert_connects(&mut bench, 1);
-    bench.set_disk_full("rs.u1.example", true);
+    for relay in ["rs.u1.example", "rs.u2.example"] {
+        bench.set_disk_full(relay, true);
+    }
     join(&mut bench, "carol@u2.example", &Choices::default(), "10.0.0.4", Some("198.51.100.3"));
     bench.run_for(seconds(2.0));
     let (error, took) = connect_failure(&mut bench, "carol.u2.example", 2);

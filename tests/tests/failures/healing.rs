@@ -28,11 +28,12 @@ fn each_server_heals_by_itself() {
 /// Whoever failed is not stuck with it: the next attempt meets the server that came back.
 #[test]
 fn an_attempt_after_a_failed_one_succeeds() {
-    for server in [DC_CN, "rs.u1.example"] {
+    let all_of_a_kind: [&[&str]; 2] = [&[DC_CN], &["rs.u1.example", "rs.u2.example"]];
+    for servers in all_of_a_kind {
         let mut bench = both_joined(&Choices::default(), NATS);
-        bench.set_up(server, false);
+        servers.iter().for_each(|server| bench.set_up(server, false));
         connect_failure(&mut bench, BOB, 1);
-        bench.set_up(server, true);
+        servers.iter().for_each(|server| bench.set_up(server, true));
         bench.run_for(seconds(60.0));
         assert_connects(&mut bench, 2);
     }

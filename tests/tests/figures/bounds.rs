@@ -2,7 +2,7 @@
 //! has it and from the delays of the links, never from the trace; every link has a delay of its own, so that no term can stand
 //! in for another.
 
-use super::{CN, MN, NATS, both_joined, choices};
+use super::{CN, MN, NATS, both_joined, both_joined_and_one_relay, choices};
 use ntmobile_proto::node::{Node, NodeEvent};
 use ntmobile_strategies::registry::Kind;
 use ntmobile_tests::bench::Bench;
@@ -12,6 +12,7 @@ use std::time::Duration;
 const DC_MN: &str = "dc.u1.example";
 const DC_CN: &str = "dc.u2.example";
 const RS: &str = "rs.u1.example";
+const RS_CN: &str = "rs.u2.example";
 const NS_CN: &str = "ns.u2.example";
 
 /// Where the two ends are and how they meet.
@@ -23,11 +24,20 @@ enum Case {
     SameNat,
     Forwarded,
     Rendezvous,
+    /// `forwarded`, through the RS that DC_CN lends.
+    Lent,
 }
 
 impl Case {
-    const ALL: [Self; 6] =
-        [Self::BothReachable, Self::MnTranslated, Self::CnTranslated, Self::SameNat, Self::Forwarded, Self::Rendezvous];
+    const ALL: [Self; 7] = [
+        Self::BothReachable,
+        Self::MnTranslated,
+        Self::CnTranslated,
+        Self::SameNat,
+        Self::Forwarded,
+        Self::Rendezvous,
+        Self::Lent,
+    ];
 
     fn nats(self) -> [Option<&'static str>; 2] {
         match self {
@@ -35,12 +45,17 @@ impl Case {
             Self::MnTranslated => [NATS[0], None],
             Self::CnTranslated => [None, NATS[1]],
             Self::SameNat => [Some("198.51.100.9:4501"), Some("198.51.100.9:4502")],
-            Self::Forwarded | Self::Rendezvous => NATS,
+            Self::Forwarded | Self::Rendezvous | Self::Lent => NATS,
         }
     }
 
-    fn is_relayed(self) -> bool {
-        matches!(self, Self::Forwarded | Self::Rendezvous)
+    /// The RS, and the DC that directs it.
+    fn relay(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Forwarded | Self::Rendezvous => Some((RS, DC_MN)),
+            Self::Lent => Some((RS_CN, DC_CN)),
+            _ => None,
+        }
     }
 }
 
@@ -60,7 +75,11 @@ fn bound(bench: &Bench, case: Case, before: Before) -> Duration {
     let key_sharing = |one, other| if before.keys_are_shared { Duration::ZERO } else { 4 * d(one, other) };
     let look_up = if before.dns_is_warm { Duration::ZERO } else { bench.dns };
     let information = d(MN, DC_MN) + look_up + key_sharing(DC_MN, DC_CN) + 2 * d(DC_MN, DC_CN);
-    let relay = if case.is_relayed() { key_sharing(DC_MN, RS) + 2 * d(DC_MN, RS) } else { Duration::ZERO };
+    let relay = case.relay().map_or(Duration::ZERO, |(relay, director)| {
+        let asked = if director == DC_CN { 2 * d(DC_MN, DC_CN) } else { Duration::ZERO };
+        asked + key_sharing(director, relay) + 2 * d(director, relay)
+    });
+    let through = |relay| 2 * d(CN, relay) + 2 * (d(MN, relay) + d(relay, CN));
     // A sleeping CN is woken and asks before it is told.
     let wake = if before.cn_sleeps { d(DC_CN, NS_CN) + d(NS_CN, CN) + d(CN, DC_CN) } else { Duration::ZERO };
     let cn_is_directed = information + relay + d(DC_MN, DC_CN) + wake + d(DC_CN, CN);
@@ -70,7 +89,8 @@ fn bound(bench: &Bench, case: Case, before: Before) -> Duration {
         Case::BothReachable | Case::MnTranslated | Case::SameNat => cn_is_directed + back_to_mn + 2 * d(MN, CN),
         // Tunnel Request and Route Direction race to MN; it needs both.
         Case::CnTranslated => cn_is_directed + back_to_mn.max(d(CN, MN)),
-        Case::Forwarded => cn_is_directed + 2 * d(CN, RS) + back_to_mn + 2 * (d(MN, RS) + d(RS, CN)),
+        Case::Forwarded => cn_is_directed + back_to_mn + through(RS),
+        Case::Lent => cn_is_directed + back_to_mn + through(RS_CN),
         // Both Tunnel Requests race to the RS; it needs both.
         Case::Rendezvous => cn_is_directed + d(CN, RS).max(back_to_mn + d(MN, RS)) + d(RS, MN),
     }
@@ -98,7 +118,9 @@ fn prepared(case: Case, before: Before, slow: bool) -> Bench {
     if before.cn_sleeps {
         changes.push((Kind::Reachability, "tcp-ns"));
     }
-    let mut bench = both_joined(&choices(&changes), case.nats());
+    let choices = choices(&changes);
+    let mut bench =
+        if case == Case::Lent { both_joined_and_one_relay(&choices) } else { both_joined(&choices, case.nats()) };
     if slow {
         bench.set_delay(CN, MN, Duration::from_micros(104_729));
         bench.set_delay(CN, RS, Duration::from_micros(98_689));

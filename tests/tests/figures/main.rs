@@ -13,11 +13,12 @@ mod joining;
 mod movement;
 mod tunnels;
 
+use ntmobile_proto::direction_coordinator::{DirectionCoordinator, DirectionCoordinatorConfig};
 use ntmobile_proto::trace::Span;
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::arrows::{arrows, flaws, traces};
 use ntmobile_tests::bench::Bench;
-use ntmobile_tests::network::{connect, distinct_delays, join, joined, network};
+use ntmobile_tests::network::{DOMAINS, connect, coordinator_config, distinct_delays, join, joined, network};
 use ntmobile_wire::name::Fqdn;
 use std::time::Duration;
 
@@ -54,8 +55,11 @@ fn choices(changes: &[Change]) -> Choices {
 }
 
 /// A network with links of distinct delays in which both ends have joined, behind these NATs.
-fn both_joined(choices: &Choices, [mn, cn]: [Option<&str>; 2]) -> Bench {
-    let mut bench = network(1, choices);
+fn both_joined(choices: &Choices, nats: [Option<&str>; 2]) -> Bench {
+    both_join(network(1, choices), choices, nats)
+}
+
+fn both_join(mut bench: Bench, choices: &Choices, [mn, cn]: [Option<&str>; 2]) -> Bench {
     distinct_delays(&mut bench);
     join(&mut bench, "alice@u1.example", choices, "10.0.0.2", mn);
     join(&mut bench, "bob@u2.example", choices, "10.0.0.3", cn);
@@ -64,6 +68,16 @@ fn both_joined(choices: &Choices, [mn, cn]: [Option<&str>; 2]) -> Bench {
         assert!(joined(&mut bench, who), "{who}: {:?}", bench.counters);
     }
     bench
+}
+
+/// The same, both ends behind NATs, where the domain of MN has no RS.
+fn both_joined_and_one_relay(choices: &Choices) -> Bench {
+    let mut bench = network(1, choices);
+    let (_, coordinator, address) = DOMAINS[0];
+    let config = DirectionCoordinatorConfig { relays: Vec::new(), ..coordinator_config(0, choices) };
+    let machine = DirectionCoordinator::new(config, bench.entropy());
+    bench.place(coordinator, machine, &[address], None);
+    both_join(bench, choices, NATS)
 }
 
 /// MN asks for CN; gives the spans of that conversation.

@@ -1,6 +1,8 @@
 //! Name resolution and tunnels.
 
-use super::{CN, Change, MN, NATS, assert_figure, both_joined, choices, conversation, trace_of};
+use super::{
+    CN, Change, MN, NATS, assert_figure, both_joined, both_joined_and_one_relay, choices, conversation, trace_of,
+};
 use ntmobile_proto::trace::SpanKind;
 use ntmobile_strategies::registry::Kind;
 use ntmobile_tests::bench::name;
@@ -104,6 +106,32 @@ fn tunnel_through_a_relay_forwarded() {
         "CN → MN: Tunnel Response",
     ];
     assert_figure(&conversation(&mut bench), &concat(&[&NAME_RESOLUTION, &RELAY_DIRECTION, &tunnel]));
+}
+
+/// [003] figure 7 where the domain of MN has no RS: DC_CN lends one of its own, and the rest is as ever.
+#[test]
+fn tunnel_through_a_relay_that_the_other_domain_lends() {
+    let mut bench = both_joined_and_one_relay(&choices(&[]));
+    let tunnel = [
+        "DC_MN → DC_CN: Relay Direction",
+        "DC_CN → RS_CN: Key Sharing Request",
+        "RS_CN → DC_CN: Key Sharing Response",
+        "DC_CN → RS_CN: Relay Direction",
+        "RS_CN → DC_CN: NTM ACK",
+        "DC_CN → DC_MN: Relay Assignment",
+        "DC_MN → DC_CN: Route Direction",
+        "DC_CN → CN: Route Direction",
+        "CN → RS_CN: Hole Punching",
+        "RS_CN → CN: NTM ACK",
+        "CN → DC_CN: Route Direction Acknowledge",
+        "DC_CN → DC_MN: Route Direction Acknowledge",
+        "DC_MN → MN: Route Direction",
+        "MN → DC_MN: Route Direction Acknowledge",
+        "MN → RS_CN: Tunnel Request",
+        "MN → CN: Tunnel Request",
+        "CN → MN: Tunnel Response",
+    ];
+    assert_figure(&conversation(&mut bench), &concat(&[&NAME_RESOLUTION, &tunnel]));
 }
 
 /// [004] figure 3.

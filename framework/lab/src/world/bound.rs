@@ -66,7 +66,9 @@ pub struct Negotiation<'a> {
     pub notification: Option<&'a str>,
     /// Which way.
     pub way: Way<'a>,
-    /// Whether the DC of MN and the RS share K_dcrs.
+    /// Whether the RS is one that the DC of CN lends.
+    pub relay_is_lent: bool,
+    /// Whether the RS and the DC that directs it share K_dcrs.
     pub relay_shares_key: bool,
 }
 
@@ -101,11 +103,17 @@ impl Negotiation<'_> {
             Way::Forwarded(relay) | Way::Rendezvous(relay) => Some(relay),
         };
         if let Some(relay) = relay {
+            let mut director = coordinator;
+            if self.relay_is_lent {
+                // Relay Direction between the DCs, and Relay Assignment.
+                now += round_trip(coordinator, cn_coordinator)?;
+                director = cn_coordinator;
+            }
             if !self.relay_shares_key {
-                now += delay(coordinator, relay)? * FIRST_CALL;
+                now += delay(director, relay)? * FIRST_CALL;
             }
             // Relay Direction and its answer.
-            now += round_trip(coordinator, relay)?;
+            now += round_trip(director, relay)?;
         }
 
         // Route Direction to CN, by way of its DC; one that sleeps is woken first and pulls.

@@ -98,7 +98,9 @@ impl<'s> Ledger<'s> {
             Path::Direct => None,
             Path::Relayed(relay) => Some(relay.as_str()),
         };
-        let relay_shares_key = relay.is_none_or(|relay| !self.keys.insert(pair(&coordinator, relay)));
+        let relay_is_lent = is_other && relay.is_some_and(|relay| domain_of(relay) == cn_domain);
+        let director = if relay_is_lent { &other } else { &coordinator };
+        let relay_shares_key = relay.is_none_or(|relay| !self.keys.insert(pair(director, relay)));
         let handshake = self.scenario.at_domain(Kind::RelayHandshake, mn_domain);
         let way = match relay {
             None => Way::Direct(self.sender(set_up)),
@@ -120,6 +122,7 @@ impl<'s> Ledger<'s> {
             }),
             notification: sleeps.then_some(&notification),
             way,
+            relay_is_lent,
             relay_shares_key,
         };
         negotiation.bound(|from, to| {

@@ -68,6 +68,9 @@ pub struct DirectionCoordinatorConfig {
     /// How many other DCs may share keys with this one at once (default 1,024), two keys each; more are refused as
     /// *Overloaded*.
     pub coordinators: usize,
+    /// How many relays each other DC may be lent within [`tunnel_idle`](Self::tunnel_idle) for tunnels to our nodes, where it has
+    /// no RS (default 1,024); more are refused as *Overloaded*. 0 lends none.
+    pub lent_relays: usize,
     /// How it decides.
     pub strategies: Strategies,
 }
@@ -103,6 +106,7 @@ impl DirectionCoordinatorConfig {
             node_keys: 4,
             registrations: 4_096,
             coordinators: 1_024,
+            lent_relays: 1_024,
             strategies,
         }
     }

@@ -1,8 +1,9 @@
 //! One tunnel as the DC of MN directs it: find CN's DC, ask what CN is, decide the path, direct the RS, CN and MN.
 
-use super::config::{OwnServer, seconds};
+use super::config::seconds;
 use super::delivery::Origin;
 use super::registration::{addresses_of, not_registered};
+use super::relays::{PlannedRelay, RelaySearch};
 use super::servers::{ServerKind, Then};
 use super::{Cx, DirectionCoordinator, DirectionCoordinatorEvent, Tag, Wait, refusal};
 use crate::endpoint::{Peer, Request, Retry, Ticket};
@@ -13,17 +14,13 @@ use ntmobile_wire::identifier::{KeyId, Negotiation, Spi};
 use ntmobile_wire::key::NamedKey;
 use ntmobile_wire::message::{
     DirectionRequest, Message, NodeInformation, NodeInformationRequest, NodeInformationResponse, PublicKeyOffer,
-    Refusal, RefusalCode, RelayDirection, RelayHandshake, Route, RouteDirection, RouteDirectionAcknowledge,
-    TunnelAction, TunnelEnd,
+    Refusal, RefusalCode, RelayHandshake, Route, RouteDirection, RouteDirectionAcknowledge, TunnelAction, TunnelEnd,
 };
 use ntmobile_wire::name::Fqdn;
-use ntmobile_wire::subkey::Role;
 use ntmobile_wire::trace_context::TraceContext;
 
 /// How often SPIs are drawn again because one was in use.
 const DRAWS: u32 = 4;
-/// How many relays are asked again under a fresh key, before the node that waits gives up.
-const RENEWALS: usize = 2;
 /// Tunnels that may be directed at once.
 const DIRECTIONS: usize = 65_536;
 
@@ -32,54 +29,43 @@ const DIRECTIONS: usize = 65_536;
 pub(super) struct Direction {
     ticket: Ticket,
     request: DirectionRequest,
-    mn: NodeInformation,
+    pub(super) mn: NodeInformation,
     /// CN's DC; `None` where that is ourselves.
-    coordinator: Option<ServerAddresses>,
-    cn: Option<NodeInformation>,
+    pub(super) coordinator: Option<ServerAddresses>,
+    pub(super) cn: Option<NodeInformation>,
     /// Whether the key with CN's DC was made anew already.
     renewed: bool,
-    /// The relays that have failed.
-    relays_tried: Vec<Fqdn>,
-    /// Those of them that did not answer under a key that they may have lost, and have not been tried under another.
-    relays_silent: Vec<Fqdn>,
-    /// How many have been tried under another.
-    relays_renewed: usize,
+    /// Which of our RSs have been tried.
+    pub(super) relays: RelaySearch,
+    /// Whether CN's DC may still be asked to lend one.
+    pub(super) may_borrow: bool,
     draws: u32,
-    plan: Option<Plan>,
+    pub(super) plan: Option<Plan>,
 }
 
 /// What has been decided and drawn for one attempt.
 #[derive(Clone, Debug)]
-struct Plan {
-    negotiation: Negotiation,
+pub(super) struct Plan {
+    pub(super) negotiation: Negotiation,
     choice: PathChoice,
-    relay: Option<OwnServer>,
-    relay_key: Option<KeyId>,
-    k_tun: Option<NamedKey>,
+    /// The RS that it goes through.
+    pub(super) relay: Option<PlannedRelay>,
+    pub(super) k_tun: Option<NamedKey>,
     k_tmp: NamedKey,
-    spi_mn: Spi,
-    spi_cn: Spi,
-    handshake: RelayHandshake,
+    pub(super) spi_mn: Spi,
+    pub(super) spi_cn: Spi,
+    pub(super) handshake: RelayHandshake,
     cn_public_key: Option<PublicKeyOffer>,
 }
 
 impl Direction {
-    fn trace(&self) -> Option<TraceContext> {
+    pub(super) fn trace(&self) -> Option<TraceContext> {
         self.ticket.trace
     }
 
-    /// Whether a relay that was silent under an old key is to be asked under a fresh one; that is done once.
-    fn renews(&mut self, relay: &Fqdn) -> bool {
-        let waiting = self.relays_silent.len();
-        self.relays_silent.retain(|silent| silent != relay);
-        let renews = self.relays_silent.len() < waiting;
-        self.relays_renewed += usize::from(renews);
-        renews
-    }
-
-    /// The relay of the present attempt.
-    fn relay(&self) -> Option<Fqdn> {
-        Some(self.plan.as_ref()?.relay.as_ref()?.name.clone())
+    /// The RS of the present attempt, once it is known.
+    pub(super) fn relay(&self) -> Option<Fqdn> {
+        self.plan.as_ref()?.relay.as_ref()?.name().cloned()
     }
 }
 
@@ -116,9 +102,8 @@ impl DirectionCoordinator {
             coordinator: None,
             cn: None,
             renewed: false,
-            relays_tried: Vec::new(),
-            relays_silent: Vec::new(),
-            relays_renewed: 0,
+            relays: RelaySearch::default(),
+            may_borrow: false,
             draws: 0,
             plan: None,
         };
@@ -170,6 +155,7 @@ impl DirectionCoordinator {
             }
             Ok(server) => {
                 direction.coordinator = Some(server.clone());
+                direction.may_borrow = true;
                 let trace = direction.trace();
                 self.with_server_key(cx, ServerKind::Coordinator, &server, trace, Then::Inform(id));
             }
@@ -248,17 +234,15 @@ impl DirectionCoordinator {
     }
 
     /// Decides the path and draws keys and SPIs for one attempt.
-    fn decide(&mut self, cx: &mut Cx<'_>, id: u64) {
+    pub(super) fn decide(&mut self, cx: &mut Cx<'_>, id: u64) {
         let Some(direction) = self.directions.get_mut(&id) else { return };
         let Some(cn) = &direction.cn else { return };
         let question = PathQuestion { mn: &direction.mn, cn, reason: direction.request.reason };
         let choice = self.config.strategies.path.choose(question);
         let is_relayed = matches!(choice, PathChoice::Relayed { .. });
-        let relays = self.config.relays.iter().filter(move |_| is_relayed);
-        let relay = self.servers.prefer(relays.clone(), &direction.relays_tried, cx.now);
-        // Once there is no other, those that did not answer are asked again under a fresh key.
-        let relay = relay.or_else(|| relays.clone().find(|relay| direction.renews(&relay.name))).cloned();
-        let relay_name = relay.as_ref().map(|relay| relay.name.clone());
+        let own = self.config.relays.as_slice();
+        let may_borrow = direction.may_borrow;
+        let relay = is_relayed.then(|| direction.relays.plan(own, &self.servers, may_borrow, cx.now)).flatten();
         let because = match &choice {
             PathChoice::Direct { because, .. } | PathChoice::Relayed { because } => *because,
         };
@@ -268,7 +252,6 @@ impl DirectionCoordinator {
             negotiation: Negotiation::draw(cx.entropy),
             choice,
             relay: relay.clone(),
-            relay_key: None,
             k_tun: needs_k_tun.then(|| NamedKey::draw(cx.entropy)),
             k_tmp: NamedKey::draw(cx.entropy),
             spi_mn: Spi::draw(cx.entropy),
@@ -279,7 +262,11 @@ impl DirectionCoordinator {
         direction.plan = Some(plan);
         let trace = direction.trace();
         if let Some(trace) = trace {
-            let route = relay_name.as_ref().map_or("direct".to_owned(), |relay| format!("through {relay}"));
+            let route = match &relay {
+                None => "direct".to_owned(),
+                Some(PlannedRelay::Own { server, .. }) => format!("through {}", server.name),
+                Some(PlannedRelay::Borrowed(_)) => "through a relay of the peer's domain".to_owned(),
+            };
             let context = trace.child(cx.entropy);
             let span = Span::new(context, Some(trace.span), "Path Decision", SpanKind::Internal, (cx.now, cx.now))
                 .with("ntm.route", route)
@@ -290,16 +277,19 @@ impl DirectionCoordinator {
             self.decided(cx, id, None);
             return self.direct_cn(cx, id);
         }
-        match relay.as_ref().map(addresses_of) {
-            Some(server) => self.with_server_key(cx, ServerKind::Relay, &server, trace, Then::DirectRelay(id)),
+        match relay {
+            Some(PlannedRelay::Own { server, .. }) => {
+                self.with_server_key(cx, ServerKind::Relay, &addresses_of(&server), trace, Then::DirectRelay(id));
+            }
+            Some(PlannedRelay::Borrowed(_)) => self.borrow_relay(cx, id),
             None => {
-                let detail = "the path needs a relay and no Relay Server of this domain answers";
+                let detail = "the path needs a relay, and no Relay Server of either domain answers";
                 self.fail(cx, id, refusal(RefusalCode::NoRelay, detail, None));
             }
         }
     }
 
-    fn decided(&mut self, cx: &mut Cx<'_>, id: u64, relay: Option<Fqdn>) {
+    pub(super) fn decided(&mut self, cx: &mut Cx<'_>, id: u64, relay: Option<Fqdn>) {
         let Some(direction) = self.directions.get(&id) else { return };
         let Some(plan) = &direction.plan else { return };
         let because = match &plan.choice {
@@ -309,64 +299,8 @@ impl DirectionCoordinator {
         cx.event(DirectionCoordinatorEvent::Decided { mn, cn, relay, because });
     }
 
-    /// *Relay Direction* to the RS, once there is a key.
-    pub(super) fn direct_relay(&mut self, cx: &mut Cx<'_>, id: u64, key: Result<KeyId, Refusal>) {
-        let key = match key {
-            Ok(key) => key,
-            Err(refused) => return self.relay_directed(cx, id, Err(refused)),
-        };
-        let Some(direction) = self.directions.get_mut(&id) else { return };
-        let (Some(plan), Some(cn)) = (direction.plan.as_mut(), &direction.cn) else { return };
-        let (Some(relay), Some(k_tun)) = (&plan.relay, plan.k_tun.clone()) else { return };
-        plan.relay_key = Some(key);
-        let message = RelayDirection {
-            negotiation: plan.negotiation,
-            handshake: plan.handshake,
-            k_tun,
-            spi_mn: plan.spi_mn,
-            spi_cn: plan.spi_cn,
-            mn_session: direction.mn.session,
-            cn_session: cn.session,
-            idle_s: seconds(self.config.tunnel_idle),
-        };
-        let (addresses, how) = (relay.signalling, (Retry::between_servers(), direction.ticket.trace));
-        self.request_server(cx, (key, addresses), message, how, Tag::RelayDirection(id));
-    }
-
-    /// The RS is ready, or refuses, or is silent: then the next one is tried.
-    pub(super) fn relay_directed(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(), Refusal>) {
-        let Some(direction) = self.directions.get_mut(&id) else { return };
-        let Some(relay) = direction.relay() else { return };
-        match result {
-            Ok(()) => {
-                self.decided(cx, id, Some(relay));
-                self.direct_cn(cx, id);
-            }
-            Err(refused) if refused.code == RefusalCode::SpiInUse => self.draw_again(cx, id),
-            Err(refused) => {
-                // A relay that was restarted without its store does not know the key: the next contact makes a new one.
-                if refused.code == RefusalCode::ServerUnreachable {
-                    let is_shared = direction.plan.as_ref().is_some_and(|plan| plan.relay_key.is_some());
-                    if is_shared && direction.relays_renewed < RENEWALS {
-                        direction.relays_silent.push(relay.clone());
-                    }
-                    self.servers.rest(relay.clone(), cx.now);
-                    self.forget_server_key(cx, ServerKind::Relay, &relay);
-                }
-                self.relay_failed(cx, id, relay);
-            }
-        }
-    }
-
-    fn relay_failed(&mut self, cx: &mut Cx<'_>, id: u64, relay: Fqdn) {
-        let Some(direction) = self.directions.get_mut(&id) else { return };
-        cx.count("dc.relay_failed");
-        direction.relays_tried.push(relay);
-        self.decide(cx, id);
-    }
-
     /// *Route Direction* to CN, through its DC where that is not ourselves.
-    fn direct_cn(&mut self, cx: &mut Cx<'_>, id: u64) {
+    pub(super) fn direct_cn(&mut self, cx: &mut Cx<'_>, id: u64) {
         let Some(direction) = self.directions.get(&id) else { return };
         let Some(message) = self.route_direction(direction, TunnelEnd::Cn) else { return };
         let trace = direction.trace();
@@ -396,11 +330,11 @@ impl DirectionCoordinator {
                 self.direct_mn(cx, id);
             }
             Err(refused) if refused.code == RefusalCode::SpiInUse => self.draw_again(cx, id),
-            Err(refused) => match direction.relay() {
-                // The RS is there for us and not for CN.
-                Some(relay) if refused.code == RefusalCode::NoRelay => self.relay_failed(cx, id, relay),
-                _ => self.fail(cx, id, refused),
-            },
+            // The RS is there for us, or for CN's DC, and not for CN.
+            Err(refused) if refused.code == RefusalCode::NoRelay && direction.relay().is_some() => {
+                self.relay_failed(cx, id);
+            }
+            Err(refused) => self.fail(cx, id, refused),
         }
     }
 
@@ -425,7 +359,7 @@ impl DirectionCoordinator {
         }
     }
 
-    fn draw_again(&mut self, cx: &mut Cx<'_>, id: u64) {
+    pub(super) fn draw_again(&mut self, cx: &mut Cx<'_>, id: u64) {
         let Some(direction) = self.directions.get_mut(&id) else { return };
         direction.draws += 1;
         cx.count("dc.spi_drawn_again");
@@ -462,15 +396,8 @@ impl DirectionCoordinator {
                 (TunnelAction::Await, Route::Direct { candidates })
             }
             PathChoice::Relayed { .. } => {
-                let relay = plan.relay.as_ref()?;
-                let session = self.endpoint.association(plan.relay_key?)?.session_of(Role::Rs)?;
                 let sends = is_mn || plan.handshake == RelayHandshake::Rendezvous;
-                let route = Route::Relayed {
-                    relay: relay.name.clone(),
-                    addresses: relay.signalling,
-                    session,
-                    handshake: plan.handshake,
-                };
+                let route = self.route_through(plan.relay.as_ref()?, plan.handshake)?;
                 (if sends { TunnelAction::Send } else { TunnelAction::Await }, route)
             }
         };

@@ -10,6 +10,8 @@
 //! | `node_keys` | which K_ntmdc are held, until when, and what goes with the last |
 //! | `registration` | where nodes are, and how they are woken |
 //! | `direction` | a tunnel, from Direction Request to the last Route Direction |
+//! | `relays` | the RS of such a tunnel |
+//! | `lending` | an RS of ours for a tunnel that another DC directs |
 //! | `delivery` | bringing a Route Direction to a node of ours |
 //! | `servers` | keys shared with other servers |
 //! | `server_keys` | which of them are held, and until when |
@@ -18,11 +20,13 @@ mod config;
 mod delivery;
 mod direction;
 mod event;
+mod lending;
 mod login;
 mod node_keys;
 mod nodes;
 pub(crate) mod records;
 mod registration;
+mod relays;
 mod server_keys;
 mod servers;
 
@@ -38,6 +42,7 @@ use crate::time::Instant;
 use crate::tls::{self, TlsClient, TlsOutcome, TlsTicket};
 use delivery::Delivery;
 use direction::Direction;
+use lending::{Lent, Loan};
 use login::{Grant, LoginInProgress};
 use nodes::Nodes;
 use ntmobile_wire::entropy::{Entropy, draw};
@@ -58,6 +63,8 @@ type Cx<'a> = Context<'a, DirectionCoordinatorEvent>;
 enum Tag {
     NodeInformation(u64),
     RelayDirection(u64),
+    BorrowRelay(u64),
+    LendRelay(u64),
     RouteToCn(u64),
     RouteToMn(u64),
     Deliver(u64),
@@ -119,6 +126,9 @@ pub struct DirectionCoordinator {
     registrations: BTreeMap<u64, RegistrationInProgress>,
     directions: BTreeMap<u64, Direction>,
     deliveries: BTreeMap<u64, Delivery>,
+    /// Relays that other DCs have asked for.
+    loans: BTreeMap<u64, Loan>,
+    lent: Lent,
     next_id: u64,
     deadlines: Deadlines<Due>,
 }
@@ -140,6 +150,8 @@ impl DirectionCoordinator {
             registrations: BTreeMap::new(),
             directions: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            loans: BTreeMap::new(),
+            lent: Lent::default(),
             next_id: 1,
             deadlines: Deadlines::default(),
         }
@@ -186,6 +198,8 @@ impl DirectionCoordinator {
 
     fn requested(&mut self, cx: &mut Cx<'_>, ticket: Ticket, message: Message) {
         let from_node = ticket.role == Role::Node;
+        // Our RSs and NSs hold keys with us too, and ask for nothing.
+        let from_coordinator = matches!(ticket.role, Role::Requester | Role::Responder);
         match message {
             Message::RegistrationRequest(request) if from_node => self.registration_requested(cx, ticket, request),
             Message::Keepalive(keepalive) if from_node => self.kept_alive(cx, &ticket, &keepalive),
@@ -198,8 +212,11 @@ impl DirectionCoordinator {
                 let refusal = refusal(code, detail, Some(negotiation));
                 self.pulled_direction_settled(cx, &ticket, negotiation, Err(refusal));
             }
-            Message::NodeInformationRequest(request) if !from_node => self.information_requested(cx, &ticket, &request),
-            Message::RouteDirection(direction) if !from_node => self.direction_for_node(cx, ticket, direction),
+            Message::NodeInformationRequest(request) if from_coordinator => {
+                self.information_requested(cx, &ticket, &request)
+            }
+            Message::RelayDirection(direction) if from_coordinator => self.relay_requested(cx, ticket, direction),
+            Message::RouteDirection(direction) if from_coordinator => self.direction_for_node(cx, ticket, direction),
             message => {
                 cx.count("dc.unexpected_message");
                 let detail = format!("a Direction Coordinator does not take {} here", message.label());
@@ -216,6 +233,8 @@ impl DirectionCoordinator {
         match tag {
             Tag::NodeInformation(id) => self.informed(cx, id, result),
             Tag::RelayDirection(id) => self.relay_directed(cx, id, result.map(drop)),
+            Tag::BorrowRelay(id) => self.relay_borrowed(cx, id, result),
+            Tag::LendRelay(id) => self.lent_relay_directed(cx, id, result.map(drop)),
             Tag::RouteToCn(id) => self.cn_directed(cx, id, acknowledge(result)),
             Tag::RouteToMn(id) => self.mn_directed(cx, id, acknowledge(result).map(drop)),
             Tag::Deliver(id) => self.delivered(cx, id, acknowledge(result)),
@@ -231,6 +250,8 @@ impl DirectionCoordinator {
         match timed_out.tag {
             Tag::NodeInformation(id) => self.peer_coordinator_silent(cx, id),
             Tag::RelayDirection(id) => self.relay_directed(cx, id, Err(silence("the Relay Server"))),
+            Tag::BorrowRelay(id) => self.relay_borrowed(cx, id, Err(silence("the peer's Direction Coordinator"))),
+            Tag::LendRelay(id) => self.lent_relay_directed(cx, id, Err(silence("the Relay Server"))),
             Tag::RouteToCn(id) => self.cn_directed(cx, id, Err(silence("the peer's Direction Coordinator"))),
             Tag::RouteToMn(id) => self.mn_directed(cx, id, Err(silence("the node"))),
             Tag::Deliver(id) => {
@@ -380,5 +401,6 @@ impl Machine for DirectionCoordinator {
             .with("registrations", self.registrations.len())
             .with("directions", self.directions.len())
             .with("deliveries", self.deliveries.len())
+            .with("loans", self.loans.len())
     }
 }

@@ -85,6 +85,7 @@ impl ServerKind {
 pub(super) enum Then {
     Inform(u64),
     DirectRelay(u64),
+    LendRelay(u64),
     AnnounceNode(u64),
     Wake(u64),
 }
@@ -134,8 +135,12 @@ impl Servers {
         tried: &[Fqdn],
         now: Instant,
     ) -> Option<&'a OwnServer> {
-        let is_resting = |server: &OwnServer| self.resting.get(&server.name).is_some_and(|until| *until > now);
-        servers.filter(|server| !tried.contains(&server.name)).min_by_key(|server| is_resting(server))
+        servers.filter(|server| !tried.contains(&server.name)).min_by_key(|server| self.is_resting(server, now))
+    }
+
+    /// Whether a server of ours did not answer lately.
+    pub(super) fn is_resting(&self, server: &OwnServer, now: Instant) -> bool {
+        self.resting.get(&server.name).is_some_and(|until| *until > now)
     }
 
     /// The key that is shared with a server.
@@ -333,6 +338,7 @@ impl DirectionCoordinator {
         match then {
             Then::Inform(id) => self.inform(cx, id, key),
             Then::DirectRelay(id) => self.direct_relay(cx, id, key),
+            Then::LendRelay(id) => self.direct_lent_relay(cx, id, key),
             Then::AnnounceNode(id) => self.announce_node(cx, id, key),
             Then::Wake(id) => self.wake(cx, id, key),
         }

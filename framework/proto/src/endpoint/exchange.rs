@@ -142,6 +142,7 @@ pub(super) fn is_answer(message: &Message) -> bool {
             | Message::RouteDirectionAcknowledge(_)
             | Message::RouteDirectionResponse(_)
             | Message::RelayResponse(_)
+            | Message::RelayAssignment(_)
             | Message::TunnelResponse(_)
     )
 }

@@ -1,11 +1,14 @@
 //! How a tunnel is built and kept: relays, hole punching, Tunnel Request, sessions, and control inside the tunnel.
 
 use super::direction::{RelayHandshake, TunnelEnd};
+use crate::address::DualStack;
 use crate::codec::positional;
 use crate::identifier::{Negotiation, Session, Spi};
 use crate::key::NamedKey;
+use crate::name::Fqdn;
 
-/// *Relay Direction*: DC_MN → RS under K_dcrs.
+/// *Relay Direction*: DC_MN → RS under K_dcrs. Also DC_MN → DC_CN under K_dcdc, where DC_MN has no RS: DC_CN directs one of
+/// its own with it and answers *Relay Assignment*.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayDirection {
     /// The negotiation.
@@ -36,6 +39,21 @@ pub struct RelayResponse {
 }
 
 positional!(RelayResponse { negotiation });
+
+/// *Relay Assignment*: DC_CN → DC_MN under K_dcdc: the RS that relays the tunnel of a *Relay Direction* between DCs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAssignment {
+    /// The negotiation.
+    pub negotiation: Negotiation,
+    /// FQDN_RS.
+    pub relay: Fqdn,
+    /// Where it listens.
+    pub addresses: DualStack,
+    /// Its session.
+    pub session: Session,
+}
+
+positional!(RelayAssignment { negotiation, relay, addresses, session });
 
 /// *Hole Punching*: node → RS under K_tun; proves and opens the leg. Answered by *NTM ACK*.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -357,6 +357,13 @@ fn of_tunnels() -> BoxedStrategy<Message> {
         })
         .prop_map(Message::from),
         structure!(RelayResponse { negotiation: negotiation() }).prop_map(Message::from),
+        structure!(RelayAssignment {
+            negotiation: negotiation(),
+            relay: fqdn(),
+            addresses: dual_stack(),
+            session: session(),
+        })
+        .prop_map(Message::from),
         structure!(HolePunching { negotiation: negotiation(), spi_in: spi() }).prop_map(Message::from),
         structure!(TunnelRequest { negotiation: negotiation(), end: end(), wrapped_key: bytes() })
             .prop_map(Message::from),

@@ -155,6 +155,7 @@ fn others() -> Vec<Message> {
         }
         .into(),
         RelayResponse { negotiation }.into(),
+        RelayAssignment { negotiation, relay: long('r'), addresses: server(), session: Session(1) }.into(),
         HolePunching { negotiation, spi_in: Spi(1) }.into(),
         TunnelRequest { negotiation, end: TunnelEnd::Mn, wrapped_key: wrapped_key.clone() }.into(),
         TunnelResponse { negotiation, wrapped_key: wrapped_key.clone() }.into(),

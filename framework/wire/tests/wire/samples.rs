@@ -247,6 +247,13 @@ pub(crate) fn messages() -> Vec<Message> {
         }
         .into(),
         RelayResponse { negotiation: Negotiation(0x77) }.into(),
+        RelayAssignment {
+            negotiation: Negotiation(0x77),
+            relay: name("rs1.u2.example"),
+            addresses: server(),
+            session: Session(0x5555),
+        }
+        .into(),
         HolePunching { negotiation: Negotiation(0x77), spi_in: Spi(0x7654_3210) }.into(),
         TunnelRequest { negotiation: Negotiation(0x77), end: TunnelEnd::Cn, wrapped_key: vec![3; 68] }.into(),
         TunnelRequest { negotiation: Negotiation(0x77), end: TunnelEnd::Mn, wrapped_key: vec![3; 68] }.into(),

@@ -1,6 +1,6 @@
 //! The golden vectors in `tests/vectors/`: what every implementation must produce and accept, byte for byte.
 //!
-//! They change with the version of the wire format and never otherwise. After such a change
+//! They change with the version of the wire format and never otherwise; a new message adds its own to them. After either
 //! `NTMOBILE_WRITE_VECTORS=1 cargo test -p ntmobile-wire vectors` writes them anew; continuous integration never sets it.
 
 use crate::independent::{derive, hmac, open_aes, open_chacha, x25519};
