@@ -9,6 +9,7 @@
 //! machine's driver has the signalling half of that port; this module owns the host's changes
 //! ([`Footprint`](ntmobile_net::footprint)) and answers programs that look for names ([`ntmobile_net::names`]).
 
+mod acquaintances;
 pub mod chronicle;
 pub mod control;
 mod interface;

@@ -188,6 +188,16 @@ impl Footprint {
         }
     }
 
+    /// Takes a route away again that was made here.
+    pub fn remove_route(&mut self, network: IpAddr, prefix: u8) -> Result<(), FootprintError> {
+        let index = self.index()?;
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        links::remove_route(index, network, prefix)
+            .map_err(|error| refusal(&format!("the route to {network}/{prefix}"), &self.interface, error))?;
+        journal.forget(Step::Route { network, prefix });
+        Ok(())
+    }
+
     /// Has the host's programs ask `listener` (port 53) for names; returns whom to ask for names that are not the network's.
     pub fn hook_resolver(&mut self, listener: IpAddr) -> Result<Vec<SocketAddr>, FootprintError> {
         let is_bypassed = fs::read_to_string(NAME_SERVICE_SWITCH).is_ok_and(|text| resolver::is_bypassed(&text));

@@ -1,5 +1,6 @@
 //! The virtual interface: whose addresses lead into it, and what its packets need of signalling.
 
+use super::acquaintances::Acquaintances;
 use ntmobile_actors::driver::{PacketPath as DriverPath, Upward};
 use ntmobile_actors::engine::{Carrier, Errands};
 use ntmobile_actors::waiting_packets::{Fate, WaitingPackets};
@@ -13,7 +14,6 @@ use ntmobile_proto::packet::TunnelTable;
 use ntmobile_proto::time::Instant;
 use ntmobile_telemetry::Recorder;
 use ntmobile_wire::address::VirtualAddresses;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::mpsc;
@@ -39,11 +39,9 @@ pub(super) struct Interface {
 }
 
 /// What leads into the interface.
-#[derive(Default)]
 struct Ways {
-    /// Whose addresses are whose: a tunnel is asked for by name. They stay when a tunnel closes, so that the next packet has it
-    /// built again.
-    met: BTreeMap<IpAddr, Peer>,
+    /// Whose addresses are whose: a tunnel is asked for by name.
+    met: Acquaintances,
     /// What is changed on the host, as long as the interface has addresses.
     footprint: Option<Footprint>,
 }
@@ -64,7 +62,7 @@ impl Interface {
             errands,
             up: RwLock::default(),
             tunnels: RwLock::default(),
-            ways: Mutex::default(),
+            ways: Mutex::new(Ways { met: Acquaintances::new(ADDRESSES), footprint: None }),
             waiting: Mutex::default(),
         }
     }
@@ -73,8 +71,7 @@ impl Interface {
     pub(super) fn open(&self, footprint: Footprint) {
         let mut ways = lock(&self.ways);
         ways.footprint = Some(footprint);
-        let met: Vec<IpAddr> = ways.met.keys().copied().collect();
-        for address in met {
+        for address in ways.met.addresses() {
             ways.lead(address);
         }
     }
@@ -91,7 +88,7 @@ impl Interface {
 
     /// Who is met under an address.
     pub(super) fn met(&self, address: IpAddr) -> Option<Peer> {
-        lock(&self.ways).met.get(&address).cloned()
+        lock(&self.ways).met.of(address).cloned()
     }
 
     /// The packet path.
@@ -146,20 +143,28 @@ impl Interface {
 
 impl Ways {
     /// An address is a peer's.
-    fn meet(&mut self, address: IpAddr, peer: &Peer) {
-        if let Some(known) = self.met.get_mut(&address) {
-            known.clone_from(peer);
-        } else if self.met.len() >= ADDRESSES {
-            tracing::warn!(%peer, %address, "too many peers have been met: this one cannot be reached until the node is restarted");
-        } else {
-            self.met.insert(address, peer.clone());
+    fn meet(&mut self, address: IpAddr, peer: &Peer, tunnels: &TunnelTable) {
+        let Some(change) = self.met.meet(address, peer, |met| tunnels.towards(met).is_some()) else {
+            return tracing::warn!(%peer, %address, "there are too many tunnels: this peer cannot be reached until another's is closed");
+        };
+        for forgotten in change.forgotten {
+            self.part(forgotten);
+        }
+        if change.is_new {
             self.lead(address);
+        }
+    }
+
+    fn part(&mut self, address: IpAddr) {
+        let Some(footprint) = &mut self.footprint else { return };
+        if let Err(error) = footprint.remove_route(address, bits(address)) {
+            tracing::warn!(%error, %address, "the address of a peer that is forgotten still leads into the interface");
         }
     }
 
     fn lead(&mut self, address: IpAddr) {
         let Some(footprint) = &mut self.footprint else { return };
-        if let Err(error) = footprint.add_route(address, if address.is_ipv4() { 32 } else { 128 }) {
+        if let Err(error) = footprint.add_route(address, bits(address)) {
             tracing::warn!(%error, %address, "a peer's address does not lead into its tunnel");
         }
     }
@@ -183,8 +188,9 @@ impl Carrier for Interface {
     }
 
     fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses) {
+        let tunnels = self.tunnels();
         for address in [IpAddr::from(addresses.v4), IpAddr::from(addresses.v6)] {
-            lock(&self.ways).meet(address, peer);
+            lock(&self.ways).meet(address, peer, &tunnels);
             let packets = lock(&self.waiting).take(address);
             for packet in packets {
                 if self.path.send(&packet).is_err() {
@@ -204,6 +210,11 @@ impl DriverPath for Interface {
         // The packet path has told ESP from signalling before: there is none on the signalling half of the port.
         self.count("esp.unexpected");
     }
+}
+
+/// How many bits of an address count where it stands for nobody else.
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,11 +1,13 @@
 //! The journal: one line for each change, written before the change is made.
 //!
 //! It is locked by the process that owns it for as long as that process lives, however it ends. A last line that was not
-//! written to its end belongs to a change that was not made.
+//! written to its end belongs to a change that was not made. What the owner undoes before its end stays for a while, since undoing
+//! it once more changes nothing; then a shorter journal takes the place of the long one, under a lock of its own.
 
 use super::resolver::Hook;
 use super::{FootprintError, links};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
@@ -16,8 +18,11 @@ use std::process;
 /// What the names of journals end with.
 const ENDING: &str = ".undo";
 
+/// So many changes that have been undone are kept before the journal is made shorter.
+const UNDONE: usize = 1_024;
+
 /// A change, and what is needed to undo it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Step {
     /// This process owns what follows.
     Begin { process: u32, interface: String },
@@ -38,6 +43,8 @@ pub(super) struct Journal {
     file: File,
     /// Where the last step begins.
     last: u64,
+    /// What has been undone and is still written down.
+    undone: Vec<Step>,
 }
 
 /// What became of an attempt to own a journal.
@@ -92,8 +99,7 @@ impl Journal {
 
     /// Writes down a change that is going to be made.
     pub(super) fn append(&mut self, step: &Step) -> Result<(), FootprintError> {
-        let mut line = serde_json::to_vec(step).expect("a step is plain data");
-        line.push(b'\n');
+        let line = line(step);
         let refused = |source| FootprintError::Journal { path: self.path.clone(), source };
         self.last = self.file.metadata().map_err(refused)?.len();
         let written = self.file.write_all(&line);
@@ -108,6 +114,42 @@ impl Journal {
     pub(super) fn take_back(&mut self) {
         // If this fails the change is undone though it was not made, which changes nothing.
         let _undone_for_nothing = self.file.set_len(self.last);
+    }
+
+    /// A change that was written down has been undone.
+    pub(super) fn forget(&mut self, step: Step) {
+        self.undone.push(step);
+        if self.undone.len() >= UNDONE {
+            if let Err(error) = self.shorten() {
+                // It is tried again after as many more.
+                tracing::warn!(%error, path = %self.path.display(), "the journal cannot be made shorter");
+            }
+            self.undone.clear();
+        }
+    }
+
+    /// Puts a journal without what has been undone in the place of this one.
+    fn shorten(&mut self) -> io::Result<()> {
+        let mut undone: HashMap<&Step, usize> = HashMap::new();
+        for step in &self.undone {
+            *undone.entry(step).or_default() += 1;
+        }
+        let mut text = Vec::new();
+        for step in steps(&mut self.file)? {
+            match undone.get_mut(&step) {
+                Some(left) if *left > 0 => *left -= 1,
+                _ => text.extend(line(&step)),
+            }
+        }
+        let beside = self.path.with_extension("new");
+        // One that was left behind when its writer was killed.
+        let _there_may_be_none = fs::remove_file(&beside);
+        let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&beside)?;
+        file.lock()?;
+        let moved = file.write_all(&text).and_then(|()| fs::rename(&beside, &self.path));
+        moved.inspect_err(|_| drop(fs::remove_file(&beside)))?;
+        self.file = file;
+        Ok(())
     }
 
     /// Undoes everything, the last change first. The journal is removed, or kept if something could not be undone.
@@ -156,7 +198,7 @@ fn claim(path: &Path, create: bool) -> io::Result<Claim> {
             file.metadata().is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
         });
         if is_same {
-            return Ok(Claim::Ours(Journal { path: path.to_owned(), file, last: 0 }));
+            return Ok(Claim::Ours(Journal { path: path.to_owned(), file, last: 0, undone: Vec::new() }));
         }
     }
 }
@@ -168,6 +210,12 @@ fn running(interface: &str, mut file: File) -> FootprintError {
         _ => 0,
     };
     FootprintError::Running { interface: interface.to_owned(), process }
+}
+
+fn line(step: &Step) -> Vec<u8> {
+    let mut line = serde_json::to_vec(step).expect("a step is plain data");
+    line.push(b'\n');
+    line
 }
 
 fn steps(file: &mut File) -> io::Result<Vec<Step>> {

@@ -22,7 +22,7 @@ const PORT: u16 = 53;
 const SETTLED: Duration = Duration::from_millis(200);
 
 /// What was in the place before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Before {
     Nothing,
     Text { text: String, mode: u32 },
@@ -30,7 +30,7 @@ enum Before {
 }
 
 /// Our file in the place of another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Hook {
     path: PathBuf,
     listener: IpAddr,

@@ -5,6 +5,7 @@ use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, Guard
 use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 const BEFORE: &str = "search example.org\nnameserver 192.0.2.53\n";
 /// Tells a process of this test that it is a node, and where its journal lies.
 const NODE: &str = "NTM_TEST_NODE";
+/// So many peers come and go in a test.
+const CROWD: u16 = 5_000;
 /// Within this time everything is undone.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -155,10 +158,25 @@ fn live(journals: &Path) -> Result<(), FootprintError> {
     }
     let servers = footprint.hook_resolver("100.64.0.9".parse().unwrap())?;
     say(format!("{servers:?}"));
-    for _asked in io::stdin().lines() {
+    for asked in io::stdin().lines() {
+        if asked.is_ok_and(|word| word == "crowd") {
+            crowd(&mut footprint)?;
+        }
         say(format!("{:?}", footprint.name_servers()?));
     }
     footprint.undo()
+}
+
+/// Many peers come and go; the last ten stay, and the first comes back.
+fn crowd(footprint: &mut Footprint) -> Result<(), FootprintError> {
+    let address = |number: u16| IpAddr::from(Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, number));
+    for number in 0..CROWD {
+        footprint.add_route(address(number), 128)?;
+        if let Some(earlier) = number.checked_sub(10) {
+            footprint.remove_route(address(earlier), 128)?;
+        }
+    }
+    footprint.add_route(address(0), 128)
 }
 
 #[test]
@@ -243,6 +261,23 @@ fn a_node_killed_at_any_moment_leaves_nothing() {
         node.kill();
         host.becomes(&before);
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn routes_of_many_short_lived_peers_go_and_the_journal_stays_short() {
+    let host = Host::new();
+    let before = host.state();
+    let mut node = host.start();
+    node.says();
+    node.asked("crowd");
+    let routes = host.namespace.ip("-6 route show dev ntm0");
+    assert_eq!(routes.matches("fd00:2:").count(), 11, "{routes}");
+    let journals = fs::read_dir(host.journals.path()).unwrap().map(|file| file.unwrap().path());
+    let lines: usize = journals.map(|file| fs::read_to_string(file).unwrap().lines().count()).sum();
+    assert!(lines < usize::from(CROWD / 2), "{lines} lines for eleven routes");
+    node.kill();
+    host.becomes(&before);
 }
 
 #[test]
