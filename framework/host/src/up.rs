@@ -13,6 +13,7 @@ mod acquaintances;
 pub mod chronicle;
 pub mod control;
 mod interface;
+mod legacy;
 mod names;
 
 use crate::carriage;
@@ -25,6 +26,7 @@ use crate::signals::Signals;
 use chronicle::Chronicle;
 use control::Control;
 use interface::Interface;
+use legacy::Legacy;
 use names::NetworkNames;
 use ntmobile_actors::engine::{self, Engine, EngineParts, JoinError};
 use ntmobile_actors::library::Device;
@@ -138,6 +140,8 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     let addresses = engine.addresses();
     interface.path().attach(queues.into_queues());
     interface.open(addressed(footprint, addresses)?);
+    let peers = control::beside(&tun.run_directory, &tun.interface, "peers");
+    interface.resume(Legacy::resume(peers, engine.name(), addresses));
     let names = match tun.names.then(|| serve_names(&engine, &interface, &device)).transpose() {
         Ok(names) => names,
         Err(error) => {
@@ -170,6 +174,10 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     tracing::info!(signal, "stopping");
     readiness.set(false);
     service_manager::tell(Stage::Stopping);
+    // Who starts again after an end of itself goes on where it was.
+    if end.is_none() {
+        interface.leave_no_legacy();
+    }
     // Programs ask the host's own servers again before the node's is gone.
     let undone = interface.close().map_or(Ok(()), Footprint::undo);
     drop(names);

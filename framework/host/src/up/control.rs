@@ -72,8 +72,13 @@ pub enum ControlError {
 
 /// Where the node on an interface of this network namespace listens.
 pub fn socket(directory: &Path, interface: &str) -> PathBuf {
+    beside(directory, interface, "sock")
+}
+
+/// A file that belongs to the node on an interface of this network namespace.
+pub(super) fn beside(directory: &Path, interface: &str, ending: &str) -> PathBuf {
     let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
-    directory.join(format!("{interface}@{namespace}.sock"))
+    directory.join(format!("{interface}@{namespace}.{ending}"))
 }
 
 /// The socket of a running node. Its file goes when it is dropped.

@@ -1,6 +1,7 @@
 //! The virtual interface: whose addresses lead into it, and what its packets need of signalling.
 
 use super::acquaintances::Acquaintances;
+use super::legacy::Legacy;
 use ntmobile_actors::driver::{PacketPath as DriverPath, Upward};
 use ntmobile_actors::engine::{Carrier, Errands};
 use ntmobile_actors::waiting_packets::{Fate, WaitingPackets};
@@ -21,6 +22,9 @@ use tokio::sync::mpsc;
 /// So many addresses of peers lead into the interface: two for each of as many peers as a machine has tunnels.
 const ADDRESSES: usize = 8_192;
 
+/// So many tunnels of a killed predecessor are built again without being asked for: their peers may be the ones who send.
+const BUILT_AGAIN: usize = 16;
+
 /// Counted where an application's packet went nowhere.
 const NO_TUNNEL: &str = "packet.no_tunnel";
 
@@ -36,6 +40,8 @@ pub(super) struct Interface {
     tunnels: RwLock<Arc<TunnelTable>>,
     ways: Mutex<Ways>,
     waiting: Mutex<WaitingPackets>,
+    /// Whom this node has tunnels with, for its successor should it be killed.
+    legacy: Mutex<Option<Legacy>>,
 }
 
 /// What leads into the interface.
@@ -64,6 +70,7 @@ impl Interface {
             tunnels: RwLock::default(),
             ways: Mutex::new(Ways { met: Acquaintances::new(ADDRESSES), footprint: None }),
             waiting: Mutex::default(),
+            legacy: Mutex::default(),
         }
     }
 
@@ -73,6 +80,29 @@ impl Interface {
         ways.footprint = Some(footprint);
         for address in ways.met.addresses() {
             ways.lead(address);
+        }
+    }
+
+    /// Goes on where a killed predecessor was: the addresses of its peers lead into the interface again, and the tunnels that it
+    /// built last are built again.
+    pub(super) fn resume(&self, legacy: Legacy) {
+        let tunnels = self.tunnels();
+        for (peer, addresses) in legacy.known() {
+            lock(&self.ways).meet(addresses.v4.into(), peer, &tunnels);
+            lock(&self.ways).meet(addresses.v6.into(), peer, &tunnels);
+        }
+        for (peer, _) in legacy.known().rev().take(BUILT_AGAIN) {
+            tracing::info!(%peer, "there was a tunnel to it when this node was killed: it is built again");
+            // The next packet asks for one that is not.
+            let _is_asked = self.errands.build(peer.clone());
+        }
+        *lock(&self.legacy) = Some(legacy);
+    }
+
+    /// There is to be no trace of whom the node had tunnels with.
+    pub(super) fn leave_no_legacy(&self) {
+        if let Some(legacy) = lock(&self.legacy).take() {
+            legacy.forget();
         }
     }
 
@@ -189,6 +219,9 @@ impl Carrier for Interface {
 
     fn tunnel_stands(&self, peer: &Peer, addresses: VirtualAddresses) {
         let tunnels = self.tunnels();
+        if let Some(legacy) = &mut *lock(&self.legacy) {
+            legacy.meet((peer.clone(), addresses));
+        }
         for address in [IpAddr::from(addresses.v4), IpAddr::from(addresses.v6)] {
             lock(&self.ways).meet(address, peer, &tunnels);
             let packets = lock(&self.waiting).take(address);
