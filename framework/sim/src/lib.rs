@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod capture;
+pub mod clocked;
 mod crypto;
 pub mod entropy;
 pub mod network;

@@ -46,6 +46,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A host need not be simulated: the interface of one whose network layer is elsewhere, in a real kernel for instance, is opened
+//! ([`Network::open`]); it sends by [`Network::emit`], and [`Network::drain_handed_out`] yields what comes to it.
+//!
 //! Packets in flight stay inside the network; an event only names one, so the agenda moves a few bytes for each hop.
 //!
 //! NATs, firewalls and links each have a record of plain values; the book's chapter on the simulator explains every field.
@@ -56,6 +59,7 @@ mod firewall;
 mod fragment;
 mod link;
 mod nat;
+mod outside;
 mod packet;
 mod prefix;
 mod reachability;
@@ -185,6 +189,10 @@ struct Interface {
     traffic: Traffic,
     /// Its number in the capture that is running.
     captured_as: Option<u32>,
+    /// Whether what comes over it is handed out of the model.
+    is_open: bool,
+    /// What is reached through it outside the model, beside its addresses.
+    delegated: Vec<Prefix>,
 }
 
 /// The simulated internet.
@@ -199,6 +207,7 @@ pub struct Network {
     free: Vec<u32>,
     scheduled: Vec<(Instant, NetworkEvent)>,
     delivered: Vec<(NodeId, Packet)>,
+    handed_out: Vec<(InterfaceId, Packet)>,
     capture: Option<Capture>,
 }
 
@@ -214,6 +223,7 @@ impl Network {
             free: Vec::new(),
             scheduled: Vec::new(),
             delivered: Vec::new(),
+            handed_out: Vec::new(),
             capture: None,
         }
     }

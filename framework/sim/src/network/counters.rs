@@ -36,6 +36,8 @@ drop_reasons! {
     NoSuchHost,
     /// It came to a node that neither has the address nor forwards.
     NotForUs,
+    /// It left an open interface from an address that does not belong there.
+    ForeignSource,
     /// A NAT has no mapping for it.
     NatNoMapping,
     /// A NAT has a mapping for it, whose filter does not let the sender through.

@@ -101,6 +101,15 @@ pub enum Transport {
     },
     /// Word that another packet did not get through.
     Icmp(Box<IcmpError>),
+    /// A question whether somebody is there, or its answer: ICMP echo.
+    Echo {
+        /// Whether it is the question.
+        is_request: bool,
+        /// What question and answer of one conversation have in common, as ports are for UDP.
+        identifier: u16,
+        /// Everything behind the identifier: the sequence number, then what is echoed.
+        rest: Bytes,
+    },
     /// A piece of a packet.
     Fragment(Fragment),
     /// Anything else.
@@ -129,8 +138,10 @@ impl Packet {
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(PacketError::MixedFamilies);
         }
-        if matches!(&transport, Transport::Tcp { segment, .. } if segment.len() < bytes::TCP_HEADER) {
-            return Err(PacketError::Length);
+        match &transport {
+            Transport::Tcp { segment, .. } if segment.len() < bytes::TCP_HEADER => return Err(PacketError::Length),
+            Transport::Echo { rest, .. } if rest.len() < icmp::ECHO_SEQUENCE => return Err(PacketError::Length),
+            _ => {}
         }
         let packet = Self {
             source,
@@ -232,8 +243,19 @@ impl Packet {
             Transport::Udp { source, destination, .. } | Transport::Tcp { source, destination, .. } => {
                 Some((SocketAddr::new(self.source, source), SocketAddr::new(self.destination, destination)))
             }
-            Transport::Icmp(_) | Transport::Fragment(_) | Transport::Other { .. } => None,
+            Transport::Icmp(_) | Transport::Echo { .. } | Transport::Fragment(_) | Transport::Other { .. } => None,
         }
+    }
+
+    /// Source and destination by which a NAT knows the packet; beside ports there is the identifier of an echo, at the
+    /// asking side.
+    pub(super) fn nat_endpoints(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let ports = match self.transport {
+            Transport::Echo { is_request: true, identifier, .. } => (identifier, 0),
+            Transport::Echo { is_request: false, identifier, .. } => (0, identifier),
+            _ => return self.endpoints(),
+        };
+        Some((SocketAddr::new(self.source, ports.0), SocketAddr::new(self.destination, ports.1)))
     }
 
     /// The number of what it carries.
@@ -241,8 +263,8 @@ impl Packet {
         match &self.transport {
             Transport::Udp { .. } => protocol::UDP,
             Transport::Tcp { .. } => protocol::TCP,
-            Transport::Icmp(_) if self.is_ipv4() => protocol::ICMP,
-            Transport::Icmp(_) => protocol::ICMPV6,
+            Transport::Icmp(_) | Transport::Echo { .. } if self.is_ipv4() => protocol::ICMP,
+            Transport::Icmp(_) | Transport::Echo { .. } => protocol::ICMPV6,
             Transport::Fragment(fragment) => fragment.protocol,
             Transport::Other { protocol, .. } => *protocol,
         }
@@ -275,24 +297,31 @@ impl Packet {
             Transport::Udp { payload, .. } => UDP_HEADER + payload.len(),
             Transport::Tcp { segment, .. } => segment.len(),
             Transport::Icmp(_) => icmp::HEADER + self.header_len() + icmp::QUOTED_TRANSPORT,
+            Transport::Echo { rest, .. } => icmp::ECHO_HEADER + rest.len(),
             Transport::Fragment(fragment) => fragment.bytes.len(),
             Transport::Other { payload, .. } => payload.len(),
         }
     }
 
-    /// Replaces where it comes from, port included, as a NAT does.
+    /// Replaces where it comes from, port or identifier included, as a NAT does.
     pub(super) fn set_source(&mut self, to: SocketAddr) {
         self.source = to.ip();
-        if let Transport::Udp { source, .. } | Transport::Tcp { source, .. } = &mut self.transport {
-            *source = to.port();
+        match &mut self.transport {
+            Transport::Udp { source: port, .. }
+            | Transport::Tcp { source: port, .. }
+            | Transport::Echo { is_request: true, identifier: port, .. } => *port = to.port(),
+            Transport::Echo { .. } | Transport::Icmp(_) | Transport::Fragment(_) | Transport::Other { .. } => {}
         }
     }
 
-    /// Replaces where it goes, port included, as a NAT does.
+    /// Replaces where it goes, port or identifier included, as a NAT does.
     pub(super) fn set_destination(&mut self, to: SocketAddr) {
         self.destination = to.ip();
-        if let Transport::Udp { destination, .. } | Transport::Tcp { destination, .. } = &mut self.transport {
-            *destination = to.port();
+        match &mut self.transport {
+            Transport::Udp { destination: port, .. }
+            | Transport::Tcp { destination: port, .. }
+            | Transport::Echo { is_request: false, identifier: port, .. } => *port = to.port(),
+            Transport::Echo { .. } | Transport::Icmp(_) | Transport::Fragment(_) | Transport::Other { .. } => {}
         }
     }
 }

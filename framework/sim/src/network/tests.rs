@@ -1,5 +1,7 @@
 //! What a small network does: routes, movement, fragments, errors, conservation.
 
+mod outside;
+
 use super::*;
 use crate::agenda::Agenda;
 use bytes::Bytes;

@@ -187,6 +187,8 @@ impl Network {
             transmitter,
             traffic: Traffic::default(),
             captured_as: None,
+            is_open: false,
+            delegated: Vec::new(),
         };
         self.interfaces.push(interface(lower_name, node, upper, addresses, Transmitter::new(link.up, up)));
         self.interfaces.push(interface(upper_name, to, lower, Vec::new(), Transmitter::new(link.down, down)));
@@ -205,7 +207,8 @@ impl Network {
         self.interface_mut(upper).is_up = false;
         let (node, to) = (self.interface(lower).node, self.interface(upper).node);
         let addresses = std::mem::take(&mut self.interface_mut(lower).addresses);
-        for prefix in self.shown_above(node) {
+        let delegated = std::mem::take(&mut self.interface_mut(lower).delegated);
+        for prefix in self.shown_above(node).into_iter().chain(delegated) {
             self.withdraw(to, prefix, upper);
         }
         for assigned in addresses {
@@ -316,6 +319,16 @@ impl Network {
     /// The addresses of an interface.
     pub fn interface_addresses(&self, interface: InterfaceId) -> impl Iterator<Item = IpAddr> {
         self.interface(interface).addresses.iter().map(|assigned| assigned.address)
+    }
+
+    /// The addresses of an interface, each with the network in which it lies.
+    pub fn interface_networks(&self, interface: InterfaceId) -> impl Iterator<Item = (IpAddr, Prefix)> {
+        self.interface(interface).addresses.iter().map(|assigned| (assigned.address, assigned.prefix))
+    }
+
+    /// The largest packet that the interface sends.
+    pub fn interface_mtu(&self, interface: InterfaceId) -> usize {
+        self.interface(interface).transmitter.record.mtu
     }
 
     /// The node's addresses on links that are up, those of the preferred interface first.

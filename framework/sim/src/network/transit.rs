@@ -150,6 +150,11 @@ impl Network {
         interface.traffic.received_packets += 1;
         interface.traffic.received_bytes += packet.wire_len() as u64;
         node.counters.received += 1;
+        if interface.is_open {
+            node.counters.delivered += 1;
+            self.handed_out.push((event.interface, packet));
+            return;
+        }
         let (id, came_by) = (interface.node, event.interface);
         match &node.role {
             Role::Host => self.arrive_at_host(now, id, packet),
@@ -246,7 +251,14 @@ impl Network {
         }
     }
 
-    fn transmit_split(&mut self, now: Instant, node: NodeId, interface: InterfaceId, packet: Packet, mtu: usize) {
+    pub(super) fn transmit_split(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        interface: InterfaceId,
+        packet: Packet,
+        mtu: usize,
+    ) {
         match fragment::split(&packet, mtu) {
             Some(pieces) => {
                 self.node_mut(node).counters.split += pieces.len() as u64 - 1;
@@ -259,7 +271,7 @@ impl Network {
     }
 
     /// Hands a packet to the link behind an interface.
-    fn carry(&mut self, now: Instant, interface: InterfaceId, packet: Packet) {
+    pub(super) fn carry(&mut self, now: Instant, interface: InterfaceId, packet: Packet) {
         let place = &mut self.interfaces[interface.number()];
         let counters = &mut self.nodes[place.node.number()].counters;
         if !place.is_up {
@@ -334,7 +346,7 @@ impl Network {
     }
 
     /// The address under which a node reports errors out of an interface.
-    fn reporter(&self, node: NodeId, interface: InterfaceId, ipv4: bool) -> Option<IpAddr> {
+    pub(super) fn reporter(&self, node: NodeId, interface: InterfaceId, ipv4: bool) -> Option<IpAddr> {
         let on_interface = self.interface(interface).addresses.iter().map(|assigned| assigned.address);
         let gateways = self.node(node).pools.iter().filter_map(|pool| pool.gateway());
         let elsewhere = self.node(node).interfaces.iter().flat_map(|id| &self.interface(*id).addresses);

@@ -86,7 +86,7 @@ impl State {
             Transport::Icmp(error) if error.quoted.protocol == protocol::UDP => host.counters.unreachable += 1,
             // Reassembled already, so a fragment here has lost its rest.
             Transport::Fragment(_) => {}
-            Transport::Tcp { .. } | Transport::Icmp(_) | Transport::Other { .. } => {
+            Transport::Tcp { .. } | Transport::Icmp(_) | Transport::Echo { .. } | Transport::Other { .. } => {
                 let bytes = packet.to_bytes();
                 effects.packets.push((self.stack(shared, node), bytes));
             }

@@ -9,6 +9,7 @@ use ntmobile_sim::network::{
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+#[derive(Debug)]
 pub(crate) struct Delivered {
     pub(crate) at: Instant,
     pub(crate) host: NodeId,

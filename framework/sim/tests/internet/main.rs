@@ -1,6 +1,7 @@
 //! The simulated internet, observed from its hosts alone.
 
 mod driven;
+mod echo;
 mod firewall;
 mod icmp;
 mod properties;

@@ -29,13 +29,18 @@ impl super::Nat {
     /// Rewrites a packet that leaves by `interface`.
     fn translate_out(&mut self, now: Instant, interface: InterfaceId, packet: &mut Packet) -> Result<(), DropReason> {
         let (protocol, tcp_flags) = (packet.protocol(), packet.tcp_flags());
-        if let Some((source, destination)) = packet.endpoints() {
+        if let Some((source, destination)) = packet.nat_endpoints() {
+            if let Transport::Echo { is_request: false, .. } = packet.transport {
+                // Nobody can have asked: no NAT lets an echo in.
+                return Err(DropReason::NatNoMapping);
+            }
             let flow = Flow { protocol, tcp_flags, ours: v4(source)?, theirs: v4(destination)? };
             packet.set_source(self.table.outbound(now, interface, flow)?.into());
             return Ok(());
         }
         let Transport::Icmp(error) = &mut packet.transport else { return Err(DropReason::NatProtocol) };
-        let (inner, outside) = (v4(error.quoted.destination)?, v4(error.quoted.source)?);
+        let (source, destination) = error.quoted.nat_endpoints();
+        let (inner, outside) = (v4(destination)?, v4(source)?);
         let outer = self.table.outer_of(now, error.quoted.protocol, inner, outside).ok_or(DropReason::NatNoMapping)?;
         error.quoted.set_destination(outer.into());
         packet.source = (*outer.ip()).into();
@@ -45,13 +50,13 @@ impl super::Nat {
     /// Rewrites a packet that comes in.
     fn translate_in(&mut self, now: Instant, packet: &mut Packet) -> Result<(), DropReason> {
         let (protocol, tcp_flags) = (packet.protocol(), packet.tcp_flags());
-        if let Some((source, destination)) = packet.endpoints() {
+        if let Some((source, destination)) = packet.nat_endpoints() {
             let flow = Flow { protocol, tcp_flags, ours: v4(destination)?, theirs: v4(source)? };
             packet.set_destination(self.table.inbound(now, flow)?.into());
             return Ok(());
         }
         let Transport::Icmp(error) = &mut packet.transport else { return Err(DropReason::NatProtocol) };
-        let outer = v4(error.quoted.source)?;
+        let outer = v4(error.quoted.nat_endpoints().0)?;
         let inner = self.table.inner_of(now, error.quoted.protocol, outer).ok_or(DropReason::NatNoMapping)?;
         error.quoted.set_source(inner.into());
         packet.destination = (*inner.ip()).into();
@@ -68,7 +73,7 @@ impl super::Nat {
         if self.record.hairpin == Hairpin::Off {
             return Err(DropReason::NatNoHairpin);
         }
-        let inner_source = packet.endpoints().map(|(source, _)| source);
+        let inner_source = packet.nat_endpoints().map(|(source, _)| source);
         self.translate_out(now, interface, packet)?;
         self.translate_in(now, packet)?;
         if let (Hairpin::InternalSource, Some(source)) = (self.record.hairpin, inner_source) {
@@ -112,7 +117,7 @@ impl Network {
     }
 
     fn translate(&mut self, now: Instant, node: NodeId, came_by: InterfaceId, is_outside: bool, mut packet: Packet) {
-        let before = (packet.source, packet.destination, packet.endpoints());
+        let before = (packet.source, packet.destination, packet.nat_endpoints());
         let out = if is_outside { None } else { self.way_out(node, &packet) };
         let Role::Nat(nat) = &mut self.nodes[node.number()].role else { return };
         let is_to_outer = ipv4_destination(&packet).is_some_and(|destination| nat.table.is_outer(destination));

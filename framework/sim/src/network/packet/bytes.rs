@@ -57,7 +57,7 @@ impl Packet {
     pub(crate) fn transport_bytes(&self) -> Bytes {
         match &self.transport {
             Transport::Fragment(Fragment { bytes, .. }) | Transport::Other { payload: bytes, .. } => bytes.clone(),
-            Transport::Udp { .. } | Transport::Tcp { .. } | Transport::Icmp(_) => {
+            Transport::Udp { .. } | Transport::Tcp { .. } | Transport::Icmp(_) | Transport::Echo { .. } => {
                 let mut out = Vec::with_capacity(self.transport_len());
                 self.encode_transport(&mut out);
                 out.into()
@@ -91,6 +91,13 @@ impl Packet {
                 out[start + 16..start + 18].fill(0);
                 let checksum = self.checksum_of(&out[start..]);
                 out[start + 16..start + 18].copy_from_slice(&checksum.to_be_bytes());
+            }
+            Transport::Echo { is_request, identifier, rest } => {
+                out.extend_from_slice(&[icmp::echo_kind(self.is_ipv4(), *is_request), 0, 0, 0]);
+                out.extend_from_slice(&identifier.to_be_bytes());
+                out.extend_from_slice(rest);
+                let checksum = self.checksum_of(&out[start..]);
+                out[start + 2..start + 4].copy_from_slice(&checksum.to_be_bytes());
             }
             Transport::Icmp(error) => {
                 let (kind, code, rest) = error.kind.encode(self.is_ipv4());
@@ -303,6 +310,13 @@ pub(crate) fn decode_transport(
         }
         protocol::ICMP | protocol::ICMPV6 => {
             checked(&bytes)?;
+            if let Some(is_request) = icmp::is_echo_request(source.is_ipv4(), array(&bytes, 0)?) {
+                let identifier = u16_at(&bytes, 4)?;
+                if bytes.len() < icmp::ECHO_HEADER + icmp::ECHO_SEQUENCE {
+                    return Err(PacketError::Length);
+                }
+                return Ok(Transport::Echo { is_request, identifier, rest: bytes.slice(icmp::ECHO_HEADER..) });
+            }
             match decode_icmp(source.is_ipv4(), &bytes)? {
                 Some(error) => Ok(Transport::Icmp(Box::new(error))),
                 None => Ok(Transport::Other { protocol: number, payload: bytes }),

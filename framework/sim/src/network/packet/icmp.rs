@@ -1,12 +1,38 @@
-//! ICMP errors: word that a packet did not get through, with the head of that packet.
+//! ICMP: errors, which are word that a packet did not get through, with the head of that packet; and echo.
 
 use super::{Packet, Transport, bytes, checksum, protocol};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// The length of an ICMP error's own header.
 pub(super) const HEADER: usize = 8;
 /// How much of the lost packet's payload is quoted behind its header.
 pub(super) const QUOTED_TRANSPORT: usize = 8;
+
+/// The length of an echo's header up to its identifier.
+pub(super) const ECHO_HEADER: usize = 6;
+
+/// The length of the sequence number behind it.
+pub(super) const ECHO_SEQUENCE: usize = 2;
+
+/// The types of the echo and of its answer, in IPv4 and IPv6.
+const ECHO_KINDS: [(u8, u8); 2] = [(8, 0), (128, 129)];
+
+/// The type of an echo, or of its answer.
+pub(super) fn echo_kind(ipv4: bool, is_request: bool) -> u8 {
+    let (request, reply) = ECHO_KINDS[usize::from(!ipv4)];
+    if is_request { request } else { reply }
+}
+
+/// Whether a message of this type and code is an echo or its answer; `None` for neither.
+pub(super) fn is_echo_request(ipv4: bool, [kind, code]: [u8; 2]) -> Option<bool> {
+    let (request, reply) = ECHO_KINDS[usize::from(!ipv4)];
+    match kind {
+        _ if code != 0 => None,
+        kind if kind == request => Some(true),
+        kind if kind == reply => Some(false),
+        _ => None,
+    }
+}
 
 /// What could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +97,7 @@ impl IcmpKind {
 
 /// The head of the lost packet: its IP header and the first eight bytes behind it.
 ///
-/// Ports are 0 where what it carries has none and was too short to tell.
+/// Ports are the first four bytes behind the header, whatever they mean there: 0 where it was too short to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quoted {
     /// Where it came from.
@@ -100,7 +126,7 @@ impl Quoted {
             Transport::Fragment(fragment) => {
                 fragment.offset == 0 && !matches!(fragment.protocol, protocol::ICMP | protocol::ICMPV6)
             }
-            Transport::Other { .. } | Transport::Udp { .. } | Transport::Tcp { .. } => true,
+            Transport::Other { .. } | Transport::Udp { .. } | Transport::Tcp { .. } | Transport::Echo { .. } => true,
         };
         if !is_reported {
             return None;
@@ -119,14 +145,53 @@ impl Quoted {
         })
     }
 
+    /// What of an echo, in IPv4, distinguishes it in a NAT: the identifier, at the asking side. `None` for anything else.
+    fn echo(&self) -> Option<(bool, u16)> {
+        let [kind, code] = self.source.port().to_be_bytes();
+        let is_request = (self.protocol == protocol::ICMP).then(|| is_echo_request(true, [kind, code]))??;
+        Some((is_request, u16::from_be_bytes([self.rest[0], self.rest[1]])))
+    }
+
+    /// Source and destination by which a NAT knows the packet.
+    pub(in crate::network) fn nat_endpoints(&self) -> (SocketAddr, SocketAddr) {
+        let (source, destination) = match self.echo() {
+            Some((true, identifier)) => (identifier, 0),
+            Some((false, identifier)) => (0, identifier),
+            None => (self.source.port(), self.destination.port()),
+        };
+        (SocketAddr::new(self.source.ip(), source), SocketAddr::new(self.destination.ip(), destination))
+    }
+
+    /// Replaces the identifier of an echo; its quoted checksum stays right.
+    fn set_identifier(&mut self, from: u16, to: u16) {
+        let word = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let corrected = checksum::replace(self.destination.port(), word(from), word(to));
+        self.destination.set_port(corrected);
+        self.rest[..2].copy_from_slice(&to.to_be_bytes());
+    }
+
     /// Replaces where it came from, as a NAT does on the error's way back; the quoted checksum stays right.
     pub(in crate::network) fn set_source(&mut self, to: SocketAddr) {
+        if let Some((is_request, identifier)) = self.echo() {
+            self.source.set_ip(to.ip());
+            if is_request {
+                self.set_identifier(identifier, to.port());
+            }
+            return;
+        }
         let from = std::mem::replace(&mut self.source, to);
         self.correct_checksum(from, to);
     }
 
     /// Replaces where it went, as a NAT does on the error's way back; the quoted checksum stays right.
     pub(in crate::network) fn set_destination(&mut self, to: SocketAddr) {
+        if let Some((is_request, identifier)) = self.echo() {
+            self.destination.set_ip(to.ip());
+            if !is_request {
+                self.set_identifier(identifier, to.port());
+            }
+            return;
+        }
         let from = std::mem::replace(&mut self.destination, to);
         self.correct_checksum(from, to);
     }

@@ -86,7 +86,12 @@ fn packets() -> impl Strategy<Value = Packet> {
     });
     let other = (endpoints(), payload())
         .prop_map(|((from, to), payload)| Packet::new(from.ip(), to.ip(), Transport::Other { protocol: 50, payload }));
-    (prop_oneof![udp, tcp, fragment, icmp, other], any::<(u8, bool, u16)>()).prop_map(
+    let echo = (endpoints(), any::<(bool, u16)>(), proptest::collection::vec(any::<u8>(), 2..100)).prop_map(
+        |((from, to), (is_request, identifier), rest)| {
+            Packet::new(from.ip(), to.ip(), Transport::Echo { is_request, identifier, rest: rest.into() })
+        },
+    );
+    (prop_oneof![udp, tcp, fragment, icmp, echo, other], any::<(u8, bool, u16)>()).prop_map(
         |(packet, (hops, keep, number))| {
             let packet = packet.expect("one family and small").with_hop_limit(hops);
             if packet.is_ipv4() {
@@ -120,7 +125,9 @@ proptest! {
     #[test]
     fn one_flipped_bit_under_a_checksum_is_noticed(packet in packets(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
         let covered = match &packet.transport {
-            Transport::Udp { .. } | Transport::Tcp { .. } | Transport::Icmp(_) => packet.transport_len(),
+            Transport::Udp { .. } | Transport::Tcp { .. } | Transport::Icmp(_) | Transport::Echo { .. } => {
+                packet.transport_len()
+            }
             Transport::Fragment(_) | Transport::Other { .. } => return Ok(()),
         };
         let mut bytes = packet.to_bytes().to_vec();
