@@ -34,11 +34,11 @@
 
 mod guardian;
 mod journal;
-mod links;
 mod resolver;
 
 pub use guardian::{GuardianProgram, guard};
 
+use crate::links;
 use guardian::Guardian;
 use journal::{Journal, Step};
 use resolver::Hook;

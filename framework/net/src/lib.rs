@@ -13,6 +13,8 @@
 //! TLS legs need no port of their own: `ntmobile_ports::quic::TlsEndpoint` runs on [`udp::OsUdpPort`] and
 //! [`clock::OsClock`] with `CryptoChoice::System`.
 //!
+//! [`namespace`] does work in another network namespace; [`readiness`] waits for many devices or a precise time.
+//!
 //! [`footprint`] is what a node with a virtual interface changes on its host, and how that is undone whatever happens to the
 //! node; [`names`] answers the host's programs for the network's names.
 //!
@@ -25,10 +27,13 @@ pub mod compute;
 pub mod echo;
 pub mod entropy;
 pub mod footprint;
+mod links;
 pub mod names;
+pub mod namespace;
 pub mod net;
 mod netlink;
 pub mod packet_path;
+pub mod readiness;
 pub mod roots;
 mod socket;
 pub mod tcp;

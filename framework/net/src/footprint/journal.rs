@@ -4,8 +4,9 @@
 //! written to its end belongs to a change that was not made. What the owner undoes before its end stays for a while, since undoing
 //! it once more changes nothing; then a shorter journal takes the place of the long one, under a lock of its own.
 
+use super::FootprintError;
 use super::resolver::Hook;
-use super::{FootprintError, links};
+use crate::links;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -175,7 +175,7 @@ fn name_server(word: &str) -> Option<SocketAddr> {
     match word.split_once('%') {
         None => Some(SocketAddr::new(word.parse().ok()?, PORT)),
         Some((address, link)) => {
-            Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, super::links::index(link)?).into())
+            Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, crate::links::index(link)?).into())
         }
     }
 }

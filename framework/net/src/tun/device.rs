@@ -114,6 +114,14 @@ impl AsFd for Queue {
 
 /// Opens one queue of the device `name`, which is made if it is not there; returns its actual name too.
 fn open_queue(name: &str, several: bool) -> Result<(Queue, String), TunError> {
+    let several = if several { libc::IFF_MULTI_QUEUE } else { 0 };
+    let (fd, actual) = open(name, libc::IFF_VNET_HDR | several)?;
+    let mergeable = offload(&fd, &actual)?;
+    Ok((Queue { fd, mergeable, virtio: true }, actual))
+}
+
+/// Opens the device `name` with these flags beside those of every TUN device; returns its actual name too.
+pub(super) fn open(name: &str, flags: libc::c_int) -> Result<(OwnedFd, String), TunError> {
     // SAFETY: the path is a C string.
     let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK) };
     if fd < 0 {
@@ -122,13 +130,10 @@ fn open_queue(name: &str, several: bool) -> Result<(Queue, String), TunError> {
     // SAFETY: the descriptor was just opened and is nobody else's.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut request = link::request(name)?;
-    let several = if several { libc::IFF_MULTI_QUEUE } else { 0 };
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | several;
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | flags;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     tun_ioctl(&fd, libc::TUNSETIFF, &mut request).map_err(|source| TunError::of(source, "be made", name))?;
-    let actual = name_of(&request);
-    let mergeable = offload(&fd, &actual)?;
-    Ok((Queue { fd, mergeable, virtio: true }, actual))
+    Ok((fd, name_of(&request)))
 }
 
 /// Asks for all that the kernel can leave to us, and settles for less with older kernels.
@@ -149,7 +154,7 @@ fn offload(fd: &OwnedFd, name: &str) -> Result<Mergeable, TunError> {
     Ok(Mergeable::default())
 }
 
-fn tun_ioctl<T>(fd: &OwnedFd, number: libc::Ioctl, argument: &mut T) -> io::Result<()> {
+pub(super) fn tun_ioctl<T>(fd: &OwnedFd, number: libc::Ioctl, argument: &mut T) -> io::Result<()> {
     // SAFETY: every caller passes what its request reads or writes: an ifreq, or an int. It lives through the call.
     match unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(argument)) } {
         -1 => Err(io::Error::last_os_error()),

@@ -14,20 +14,20 @@ use std::net::IpAddr;
 
 /// Whether a link is up, and how long its packets may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) is_up: bool,
-    pub(super) mtu: u32,
+pub(crate) struct State {
+    pub(crate) is_up: bool,
+    pub(crate) mtu: u32,
 }
 
 /// The number of the interface with this name.
-pub(super) fn index(name: &str) -> Option<u32> {
+pub(crate) fn index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: the name is a string that ends with a zero and outlives the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     (index != 0).then_some(index)
 }
 
-pub(super) fn state(index: u32) -> io::Result<State> {
+pub(crate) fn state(index: u32) -> io::Result<State> {
     let mut question = LinkMessage::default();
     question.header.index = index;
     let Some(RouteNetlinkMessage::NewLink(link)) = netlink::get(RouteNetlinkMessage::GetLink(question))? else {
@@ -40,7 +40,7 @@ pub(super) fn state(index: u32) -> io::Result<State> {
     Ok(State { is_up: link.header.flags.contains(LinkFlags::Up), mtu: mtu.unwrap_or_default() })
 }
 
-pub(super) fn set_state(index: u32, state: &State) -> io::Result<()> {
+pub(crate) fn set_state(index: u32, state: &State) -> io::Result<()> {
     let mut order = LinkMessage::default();
     order.header.index = index;
     order.header.change_mask = LinkFlags::Up;
@@ -53,7 +53,37 @@ pub(super) fn set_state(index: u32, state: &State) -> io::Result<()> {
     netlink::change(RouteNetlinkMessage::SetLink(order), 0)
 }
 
-pub(super) fn add_address(index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+/// Sets how many packets wait for whoever takes them off the link.
+pub(crate) fn set_queue_length(index: u32, packets: u32) -> io::Result<()> {
+    let mut order = LinkMessage::default();
+    order.header.index = index;
+    order.attributes.push(LinkAttribute::TxQueueLen(packets));
+    netlink::change(RouteNetlinkMessage::SetLink(order), 0)
+}
+
+/// How many packets the link has lost because nobody took them off it in time.
+pub(crate) fn transmit_drops(index: u32) -> io::Result<u64> {
+    let mut question = LinkMessage::default();
+    question.header.index = index;
+    let Some(RouteNetlinkMessage::NewLink(link)) = netlink::get(RouteNetlinkMessage::GetLink(question))? else {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    };
+    let drops = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Stats64(statistics) => Some(statistics.tx_dropped),
+        _ => None,
+    });
+    Ok(drops.unwrap_or_default())
+}
+
+/// Leads everything of one family that has no better route out by the interface; among several such, the smallest metric wins.
+pub(crate) fn add_default_route(index: u32, family_of: IpAddr, metric: u32) -> io::Result<()> {
+    let mut message = route_message(index, family_of, 0);
+    message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Destination(_)));
+    message.attributes.push(RouteAttribute::Priority(metric));
+    netlink::change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+pub(crate) fn add_address(index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
     let mut order = address_message(index, address, prefix);
     if address.is_ipv6() {
         // Nobody else can have it: no need to ask for a second.
@@ -62,7 +92,7 @@ pub(super) fn add_address(index: u32, address: IpAddr, prefix: u8) -> io::Result
     netlink::change(RouteNetlinkMessage::NewAddress(order), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-pub(super) fn remove_address(index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+pub(crate) fn remove_address(index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
     let order = RouteNetlinkMessage::DelAddress(address_message(index, address, prefix));
     unless(netlink::change(order, 0), &[libc::EADDRNOTAVAIL, libc::ENODEV])
 }
@@ -77,7 +107,7 @@ fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
 }
 
 /// Fails with [`io::ErrorKind::AlreadyExists`] if the network is routed to another interface.
-pub(super) fn add_route(index: u32, network: IpAddr, prefix: u8) -> io::Result<()> {
+pub(crate) fn add_route(index: u32, network: IpAddr, prefix: u8) -> io::Result<()> {
     let order = RouteNetlinkMessage::NewRoute(route_message(index, network, prefix));
     match netlink::change(order, NLM_F_CREATE | NLM_F_EXCL) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) && is_routed(index, network, prefix)? => Ok(()),
@@ -85,7 +115,7 @@ pub(super) fn add_route(index: u32, network: IpAddr, prefix: u8) -> io::Result<(
     }
 }
 
-pub(super) fn remove_route(index: u32, network: IpAddr, prefix: u8) -> io::Result<()> {
+pub(crate) fn remove_route(index: u32, network: IpAddr, prefix: u8) -> io::Result<()> {
     let order = RouteNetlinkMessage::DelRoute(route_message(index, network, prefix));
     unless(netlink::change(order, 0), &[libc::ESRCH, libc::ENODEV, libc::ENETUNREACH])
 }
