@@ -53,6 +53,7 @@
 //!
 //! NATs, firewalls and links each have a record of plain values; the book's chapter on the simulator explains every field.
 
+mod admission;
 mod chance;
 mod counters;
 mod firewall;
@@ -72,6 +73,7 @@ mod transit;
 #[cfg(test)]
 mod tests;
 
+pub use admission::AdmissionError;
 pub use counters::{Counters, DropReason, Traffic};
 pub use firewall::FirewallRecord;
 pub use link::{Link, LinkRecord, LinkRecordError};

@@ -262,6 +262,11 @@ impl Network {
         }
     }
 
+    /// Whether the link is up.
+    pub fn is_link_up(&self, interface: InterfaceId) -> bool {
+        self.interface(interface).is_up
+    }
+
     /// Changes a link while it runs. Packets already on it are not affected.
     pub fn set_link(&mut self, interface: InterfaceId, link: impl Into<Link>) -> Result<(), BuildError> {
         let link = link.into();
