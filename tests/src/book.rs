@@ -6,6 +6,9 @@ pub mod quick_start {}
 #[doc = include_str!("../../book/src/simulator.md")]
 pub mod simulator {}
 
+#[doc = include_str!("../../book/src/lab.md")]
+pub mod lab {}
+
 #[doc = include_str!("../../book/src/traces.md")]
 pub mod traces {}
 

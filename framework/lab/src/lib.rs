@@ -4,6 +4,7 @@
 //! values and pass the same checks.
 
 pub mod digest;
+pub mod netns;
 pub mod progress;
 pub mod record;
 pub mod report;

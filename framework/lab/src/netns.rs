@@ -1,0 +1,3 @@
+//! The scenario on the real kernel: network namespaces, and processes in them.
+
+pub mod internet;
