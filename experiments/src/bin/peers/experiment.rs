@@ -94,9 +94,15 @@ impl<'a> Experiment<'a> {
         }
         let wanted = |name: &str| {
             let always = ["raw veth", "bare forwarder"].contains(&name);
-            always || arguments.only.is_empty() || arguments.only.iter().any(|only| name == only)
+            always || arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only.as_str()))
         };
         let mut contestants = contestants::all();
+        for only in &arguments.only {
+            if !contestants.iter().any(|contestant| contestant.name().contains(only.as_str())) {
+                let names: Vec<_> = contestants.iter().map(|contestant| contestant.name()).collect();
+                return Err(Failure::Missing(format!("{only} is none of {}", names.join(", "))));
+            }
+        }
         contestants.retain(|contestant| {
             wanted(contestant.name()) && is_here(&mut record, contestant.name(), contestant.probe())
         });
@@ -242,7 +248,7 @@ impl<'a> Experiment<'a> {
             .collect();
         let loads = relays::Load::ALL.map(|load| {
             let title = load.title();
-            let caption = format!("relayed, {title} (thousand packets for a second of processor time)");
+            let caption = format!("relay, {title} (thousand packets per CPU second)");
             (title, caption)
         });
         panels.extend(loads.iter().map(|(column, caption)| Panel { part: Part::Relays.name(), column, caption }));

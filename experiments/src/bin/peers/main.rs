@@ -30,7 +30,7 @@ const EXAMPLES: &str = "\
 Examples (as root; cargo run --release --bin peers -- builds it, and the program builds what else it needs of ours):
   peers                                     three rounds of everything that is installed; writes runs/peers/
   peers --rounds 1 --seconds 1 --busy       whether it works, no figures to believe
-  peers --only ours,wireguard-go            two of them beside the cable and the bare forwarder
+  peers --only ours,wireguard-go            ours and that beside the cable and the bare forwarder
   peers --parts relays,crowd                relays, and a thousand tunnels
 
 What is measured:
@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) seconds: u64,
 
-    /// Only these tools beside the cable and the bare forwarder.
+    /// Only tools with this in their names, beside the cable and the bare forwarder.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 

@@ -81,7 +81,7 @@ impl Network {
             let (own, account) = (side.name(), node_name(side).replacen('.', "@", 1));
             let node = format!(
                 "[node]\naccount = \"{account}\"\naccount-server = \"as.example\"\n\
-                 [tun]\nmtu = {OVERLAY_MTU}\nrun-directory = \"run-{own}\"\n{host}log-filter = \"warn\"\n"
+                 [tun]\nmtu = {OVERLAY_MTU}\nrun-directory = \"run-{own}\"\n{host}"
             );
             self.write(&format!("{own}.toml"), &node)?;
         }

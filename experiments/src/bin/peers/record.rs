@@ -57,26 +57,23 @@ impl Record {
         Median::of(self.samples.iter().filter(is_it).map(|sample| sample.value).collect())
     }
 
-    /// The rows or columns of a part, in the order of their first appearance.
-    fn names<'a>(&'a self, part: &str, name: impl Fn(&'a Sample) -> &'a String) -> Vec<&'a str> {
-        let mut names: Vec<&str> = Vec::new();
-        for sample in self.samples.iter().filter(|sample| sample.part == part) {
-            let name = name(sample);
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
+    /// The samples of a part.
+    fn part(&self, part: &str) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| sample.part == part)
     }
 
-    /// The rows of a part.
+    /// The rows of a part, in the order of their first appearance.
     pub(crate) fn rows(&self, part: &str) -> Vec<&str> {
-        self.names(part, |sample| &sample.row)
+        distinct(self.part(part).map(|sample| sample.row.as_str()))
     }
 
-    /// The columns of a part.
+    /// The columns of a part, in the order of the row that has most: others may lack some in the middle.
     pub(crate) fn columns(&self, part: &str) -> Vec<&str> {
-        self.names(part, |sample| &sample.column)
+        let of = |row: &str| {
+            distinct(self.part(part).filter(|sample| sample.row == row).map(|sample| sample.column.as_str()))
+        };
+        let fullest = self.rows(part).into_iter().map(of).max_by_key(Vec::len).unwrap_or_default();
+        distinct(fullest.into_iter().chain(self.part(part).map(|sample| sample.column.as_str())))
     }
 
     /// Every figure on a line.
@@ -101,6 +98,17 @@ impl Record {
     }
 }
 
+/// Each once, in the order of first appearance.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen
+}
+
 fn quoted(field: &str) -> String {
     if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }
@@ -120,6 +128,17 @@ mod tests {
         let expected = Median { value: 2.5, least: 1.0, most: 9.0, rounds: 4 };
         assert_eq!(Median::of(vec![9.0, 1.0, 3.0, 2.0]), Some(expected));
         assert_eq!(Median::of(vec![5.0, 1.0, 9.0]).map(|median| median.value), Some(5.0));
+    }
+
+    #[test]
+    fn columns_stand_as_in_the_fullest_row() {
+        let mut samples =
+            vec![sample("raw", 1, 1.0), sample("tool", 1, 1.0), sample("tool", 1, 1.0), sample("raw", 1, 1.0)];
+        for (sample, column) in samples.iter_mut().zip(["TCP", "TCP", "CPU", "ping"]) {
+            sample.column = column.to_owned();
+        }
+        samples.push(Sample { column: "ping".to_owned(), ..sample("tool", 1, 1.0) });
+        assert_eq!(Record { samples, ..Record::default() }.columns("tools"), ["TCP", "CPU", "ping"]);
     }
 
     #[test]

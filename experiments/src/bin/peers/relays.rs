@@ -58,7 +58,7 @@ impl Relay {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ours => "ours, RS",
+            Self::Ours => "ours (RS)",
             Self::Coturn => "coturn",
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct NtmUp {
 
 impl Contestant for NtmUp {
     fn name(&self) -> &'static str {
-        "ours, ntm up"
+        "ours (ntm up)"
     }
 
     fn probe(&self) -> Result<String, &'static str> {

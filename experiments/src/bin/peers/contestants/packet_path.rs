@@ -15,7 +15,7 @@ pub(crate) struct PacketPath {
 
 impl PacketPath {
     pub(super) const AES: Self = Self { name: "ours", suite: "aes" };
-    pub(super) const CHACHA: Self = Self { name: "ours, ChaCha20", suite: "chacha" };
+    pub(super) const CHACHA: Self = Self { name: "ours (ChaCha20)", suite: "chacha" };
 }
 
 impl Contestant for PacketPath {

@@ -13,7 +13,7 @@ const MOST_LOST: f64 = 0.01;
 /// How often the range of rates is halved; each time by the geometric mean.
 const HALVINGS: u32 = 7;
 /// How long a rate is tried.
-const TRIAL: Duration = Duration::from_millis(350);
+const TRIAL: Duration = Duration::from_millis(250);
 /// How long the last datagrams may take.
 const DRAIN: Duration = Duration::from_millis(60);
 const PORT: u16 = 7_001;
