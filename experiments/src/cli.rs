@@ -60,6 +60,8 @@ enum Command {
     Serve(host::ServeArguments),
     /// Join the network with a virtual interface: every program on this host reaches the network's nodes by their names.
     Up(host::UpArguments),
+    /// Join the network without privilege, on a device that a host program makes: what a phone's VPN service runs.
+    VpnService(host::VpnServiceArguments),
     /// Show the node that runs on this host: who and where it is, its peers and the paths to them.
     Status(host::StatusArguments),
     /// Show how packets to a peer go, and what happened to its tunnel.
@@ -172,6 +174,7 @@ pub fn main() -> ExitCode {
         Some(Command::Account(arguments)) => command::account::account(&arguments, &terminal),
         Some(Command::Serve(arguments)) => command::serve::serve(&arguments, &terminal),
         Some(Command::Up(arguments)) => command::up::up(&arguments, &terminal),
+        Some(Command::VpnService(arguments)) => command::up::vpn_service(&arguments),
         Some(Command::Status(arguments)) => command::node::status(&arguments, &terminal),
         Some(Command::Path(arguments)) => command::node::path(&arguments),
         Some(Command::Ping(arguments)) => command::ping::ping(&arguments),

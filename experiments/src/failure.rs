@@ -9,6 +9,7 @@ use ntmobile_host::serve::ServeError;
 use ntmobile_host::settings::LoadError;
 use ntmobile_host::up::UpError;
 use ntmobile_host::up::control::ControlError;
+use ntmobile_host::vpn_service::VpnServiceError;
 use ntmobile_lab::digest::DigestError;
 use ntmobile_lab::record::RecordError;
 use ntmobile_lab::run::RunError;
@@ -87,6 +88,9 @@ pub enum Failure {
     /// The node does not run.
     #[error("{0}")]
     Up(#[from] UpError),
+    /// The node does not run without privilege.
+    #[error("{0}")]
+    VpnService(#[from] VpnServiceError),
     /// The node that runs could not be asked.
     #[error("{0}")]
     Control(#[from] ControlError),
@@ -116,7 +120,8 @@ impl Failure {
             Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) | Self::Control(_) | Self::Ping(_) => 6,
             Self::Upload { .. } => 7,
             Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) | Self::Up(UpError::AtOnce(_)) => 130,
-            Self::Accounts(_) | Self::Serve(_) | Self::Up(_) => 8,
+            Self::VpnService(VpnServiceError::Up(UpError::AtOnce(_))) => 130,
+            Self::Accounts(_) | Self::Serve(_) | Self::Up(_) | Self::VpnService(_) => 8,
             Self::ReaderGone => 0,
         })
     }

@@ -251,6 +251,31 @@ pub struct UpArguments {
     pub(crate) example: bool,
 }
 
+const VPN_SERVICE_EXAMPLES: &str = "\
+Examples:
+  ntm vpn-service --socket /run/user/1000/ntm.sock   a host program connects, makes the device and hands it over
+  ntm vpn-service --socket -                         a host program has started this with its socket as standard input
+
+Needs no privilege. The file is that of ntm up (ntm up --example); what host programs say and hear is in the book's page \"A node
+without privilege\".";
+
+/// `ntm vpn-service`.
+#[derive(Debug, Args)]
+#[command(after_help = VPN_SERVICE_EXAMPLES)]
+pub struct VpnServiceArguments {
+    /// Where the host program is met: a path to listen at, or - for standard input.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+
+    /// The node's file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ntm/node.toml")]
+    pub(crate) config: PathBuf,
+
+    /// How log lines look. [default: as the file says]
+    #[arg(long, value_name = "FORM")]
+    pub(crate) log: Option<LogArgument>,
+}
+
 /// `ntm guard`: what `ntm up` starts to undo its changes should it be killed.
 #[derive(Debug, Args)]
 pub struct GuardArguments {

@@ -2,7 +2,7 @@
 //!
 //! The same actors and machines as in the simulator, composed on the operating system's ports, from a file: servers
 //! ([`serve`]), the node that an application links in ([`node`]), and the one that unmodified applications use through a virtual
-//! interface ([`up`]). Around them what running a network takes: its
+//! interface ([`up`]) or through a device that a host program hands over ([`vpn_service`]). Around them what running a network takes: its
 //! certificate authority ([`authority`]), the accounts of its AS ([`accounts`]), health, logs and a shutdown that loses
 //! nothing.
 //!
@@ -24,5 +24,6 @@ pub mod settings;
 mod signals;
 pub mod up;
 pub mod validity;
+pub mod vpn_service;
 
 pub use equipment::EquipmentError;

@@ -12,9 +12,10 @@
 mod acquaintances;
 pub mod chronicle;
 pub mod control;
-mod interface;
+pub(crate) mod ground;
+pub(crate) mod interface;
 mod legacy;
-mod names;
+pub(crate) mod names;
 
 use crate::carriage;
 use crate::health::{Health, HealthError, Readiness};
@@ -25,6 +26,7 @@ use crate::settings::{LogForm, NodeFile};
 use crate::signals::Signals;
 use chronicle::Chronicle;
 use control::Control;
+use ground::Ground;
 use interface::Interface;
 use legacy::Legacy;
 use names::NetworkNames;
@@ -35,7 +37,7 @@ use ntmobile_actors::supervise::End;
 use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, GuardianProgram};
 use ntmobile_net::names::NameService;
 use ntmobile_net::net::NetOptions;
-use ntmobile_net::packet_path::{Failure, PacketPath, PathError, largest_super_packet};
+use ntmobile_net::packet_path::{Event, Failure, PacketPath, PathError, largest_super_packet};
 use ntmobile_net::tun::{Tun, TunError, TunSettings};
 use ntmobile_ports::net::NetError;
 use ntmobile_wire::address::VirtualAddresses;
@@ -46,11 +48,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 /// How often it is looked whom the host would ask for names.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long leaving the network may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a node with a virtual interface does not run.
 #[derive(Debug, Error)]
@@ -126,8 +129,9 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         None => None,
     };
     let control = Control::listen(&tun.run_directory, &tun.interface).map_err(UpError::Control)?;
+    let path = PacketPath::node(tun.port, threads, Arc::clone(device.host.clock()))?;
     let (engine, interface) = tokio::select! {
-        joined = join(file, &device, threads) => joined?,
+        joined = join::<Footprint>(file, &device, path) => joined?,
         () = control.serve(|| None) => {
             tracing::info!("told to end before it had joined");
             return Ok(footprint.undo()?);
@@ -192,10 +196,13 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
 }
 
 /// Joins the network with the packet path on the node's port; the path has no device yet.
-async fn join(file: &NodeFile, device: &Device, threads: usize) -> Result<(Engine, Arc<Interface>), UpError> {
+pub(crate) async fn join<G: Ground>(
+    file: &NodeFile,
+    device: &Device,
+    (path, events): (PacketPath, mpsc::Receiver<Event>),
+) -> Result<(Engine, Arc<Interface<G>>), UpError> {
     let host = &device.host;
     let config = device.config(file.node.account.0.clone(), node::credential(file)?, ApplicationId(0));
-    let (path, events) = PacketPath::node(file.tun.port, threads, Arc::clone(host.clock()))?;
     let signalling = path.signalling();
     let (errands, queue) = engine::errands();
     let (clock, recorder) = (Arc::clone(host.clock()), host.recorder().clone());
@@ -234,7 +241,7 @@ fn serve_names(engine: &Engine, interface: &Arc<Interface>, device: &Device) -> 
     let net = Arc::clone(device.host.net());
     let service = NameService::start(SocketAddr::new(listener, DNS_PORT), Arc::new(names), net, Vec::new())
         .map_err(UpError::Names)?;
-    if let Some(servers) = interface.with_footprint(|footprint| footprint.hook_resolver(listener)) {
+    if let Some(servers) = interface.with_ground(|footprint| footprint.hook_resolver(listener)) {
         service.set_servers(servers?);
     }
     Ok(service)
@@ -250,7 +257,7 @@ async fn follow_resolver(interface: &Interface, names: Option<&NameService>, dev
             () = clock.sleep(LOOK) => {}
         }
         let Some(names) = names else { continue };
-        match interface.with_footprint(Footprint::name_servers) {
+        match interface.with_ground(Footprint::name_servers) {
             Some(Ok(servers)) => names.set_servers(servers),
             Some(Err(error)) => tracing::warn!(%error, "programs do not find the network's names"),
             None => {}

@@ -16,7 +16,7 @@
 //! [`namespace`] does work in another network namespace; [`readiness`] waits for many devices or a precise time.
 //!
 //! [`footprint`] is what a node with a virtual interface changes on its host, and how that is undone whatever happens to the
-//! node; [`names`] answers the host's programs for the network's names.
+//! node; [`names`] answers the host's programs for the network's names. [`vpn_host`] is for a node that may change nothing itself.
 //!
 //! **Invariant:** this is the one crate that says `unsafe`, and each block says why it is sound. Nothing here knows the
 //! protocol.
@@ -39,3 +39,4 @@ mod socket;
 pub mod tcp;
 pub mod tun;
 pub mod udp;
+pub mod vpn_host;

@@ -5,9 +5,23 @@ use crate::tcp::{self, OsTcpPort};
 use crate::udp::OsUdpPort;
 use futures::future::BoxFuture;
 use ntmobile_ports::net::{ByteStream, Net, NetError, TcpPort, UdpPort};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The program that has the device's network in its hands, where this process has no say in it: a phone's VPN service.
+pub trait HostProgram: fmt::Debug + Send + Sync {
+    /// Sees to it that what is sent on this socket leaves the device, whatever is routed into a tunnel. Waits for that.
+    fn protect(&self, socket: BorrowedFd<'_>) -> Result<(), NetError>;
+
+    /// The device's own addresses, as [`Net::addresses`].
+    fn addresses(&self) -> Vec<IpAddr>;
+
+    /// Completes when the device has moved, as [`Net::address_change`].
+    fn address_change(&self, seen: u64) -> BoxFuture<'static, u64>;
+}
 
 /// How the host's network is used.
 #[derive(Clone, Debug)]
@@ -29,6 +43,8 @@ pub struct NetOptions {
     pub connect_timeout: Duration,
     /// How many bytes may wait in each direction of a UDP port (as far as the host allows it).
     pub buffer: usize,
+    /// Who protects sockets and knows the device's addresses; without one they are the kernel's.
+    pub host: Option<Arc<dyn HostProgram>>,
 }
 
 impl Default for NetOptions {
@@ -43,6 +59,7 @@ impl Default for NetOptions {
             answer_from_asked: false,
             connect_timeout: Duration::from_secs(10),
             buffer: 4 << 20,
+            host: None,
         }
     }
 }
@@ -58,13 +75,22 @@ impl NetOptions {
 /// I/O and time.
 pub struct OsNet {
     options: NetOptions,
-    addresses: Addresses,
+    addresses: Whence,
+}
+
+/// Who knows the addresses.
+enum Whence {
+    Kernel(Addresses),
+    Program(Arc<dyn HostProgram>),
 }
 
 impl OsNet {
     /// Looks at the host's network and begins to watch it.
     pub fn new(options: NetOptions) -> Result<Self, ReadError> {
-        let addresses = Addresses::watch(&options)?;
+        let addresses = match &options.host {
+            Some(program) => Whence::Program(Arc::clone(program)),
+            None => Whence::Kernel(Addresses::watch(&options)?),
+        };
         Ok(Self { options, addresses })
     }
 
@@ -93,10 +119,16 @@ impl Net for OsNet {
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
-        self.addresses.now()
+        match &self.addresses {
+            Whence::Kernel(addresses) => addresses.now(),
+            Whence::Program(program) => program.addresses(),
+        }
     }
 
     fn address_change(&self, seen: u64) -> BoxFuture<'static, u64> {
-        self.addresses.change(seen)
+        match &self.addresses {
+            Whence::Kernel(addresses) => addresses.change(seen),
+            Whence::Program(program) => program.address_change(seen),
+        }
     }
 }

@@ -36,6 +36,7 @@ pub use upward::Event;
 
 use crate::net::NetOptions;
 use crate::tun::Queue;
+use crate::tun::offload::VirtioHeader;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use inbound::Inbound;
 use ntmobile_ports::clock::Clock;
@@ -48,8 +49,9 @@ use port::Port;
 use relay::{Forwarder, Forwarding};
 use socket::{LONGEST_TRAIN, MOST_DATAGRAMS};
 use std::fmt;
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -88,6 +90,8 @@ struct Shared {
     queues: ArcSwapOption<Vec<Queue>>,
     /// The table of the machine's present life.
     table: ArcSwap<TunnelTable>,
+    /// Packets to this address go through no tunnel.
+    aside: ArcSwapOption<IpAddr>,
     /// What an RS forwards by.
     forwarding: ArcSwapOption<Forwarding>,
     clock: Arc<dyn Clock>,
@@ -131,6 +135,7 @@ impl PacketPath {
             wakers: (0..threads).map(|_| Waker::new()).collect::<io::Result<_>>()?,
             queues: ArcSwapOption::empty(),
             table: ArcSwap::default(),
+            aside: ArcSwapOption::empty(),
             forwarding: ArcSwapOption::empty(),
             clock,
             counters: Counters::default(),
@@ -156,6 +161,24 @@ impl PacketPath {
     /// The port as signalling sees it.
     pub fn signalling(&self) -> Arc<dyn UdpPort> {
         Arc::clone(&self.port) as Arc<dyn UdpPort>
+    }
+
+    /// Hands applications' packets to this address up, whole as they are ([`Event::Aside`]): somebody in this process has it.
+    pub fn set_aside(&self, address: IpAddr) {
+        self.shared.aside.store(Some(Arc::new(address)));
+    }
+
+    /// The sockets of the port, for whoever has to keep them out of a tunnel.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shared.sockets.iter().map(AsFd::as_fd)
+    }
+
+    /// Writes a packet to the device that did not come out of a tunnel; `false` if there is no device, or it does not take it.
+    pub fn deliver(&self, packet: &[u8]) -> bool {
+        let virtio = VirtioHeader::default().encode();
+        let queues = self.shared.queues.load();
+        let queue = queues.as_deref().and_then(|queues| queues.first());
+        queue.is_some_and(|queue| queue.write(&[IoSlice::new(&virtio), IoSlice::new(packet)]).is_ok())
     }
 
     /// What has been counted.

@@ -37,6 +37,9 @@ pub(crate) fn open(options: &NetOptions, ip: IpAddr, kind: Type, protocol: Proto
         }
         _ => other("a socket cannot be set up", &error),
     })?;
+    if let Some(program) = &options.host {
+        program.protect(socket.as_fd())?;
+    }
     Ok(socket)
 }
 

@@ -9,7 +9,7 @@ use ntmobile_wire::address::DualStack;
 use ntmobile_wire::message::CipherSuite;
 use ntmobile_wire::name::{Account, Fqdn};
 use serde::Deserialize;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 /// A file for a node's applications.
@@ -69,7 +69,7 @@ pub enum Authentication {
 /// The least MTU of an interface that carries IPv6 (RFC 8200).
 const LEAST_MTU: u16 = 1_280;
 
-/// `[tun]`: the virtual interface of `ntm up`, and what it changes on its host.
+/// `[tun]`: the virtual interface of `ntm up` and `ntm vpn-service`, and what the first changes on its host.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TunSettings {
@@ -83,6 +83,8 @@ pub struct TunSettings {
     pub threads: usize,
     /// Whether the host's programs find nodes by their names: needs `/etc/resolv.conf` and port 53 of the virtual address.
     pub names: bool,
+    /// Where programs ask for names under `ntm vpn-service`: an address that nobody else has.
+    pub name_server: IpAddr,
     /// Where the undo journals and the control socket are.
     pub run_directory: PathBuf,
     /// The host's resolver configuration.
@@ -97,6 +99,7 @@ impl Default for TunSettings {
             port: 0,
             threads: 0,
             names: true,
+            name_server: IpAddr::V4(Ipv4Addr::new(198, 18, 0, 53)),
             run_directory: PathBuf::from("/run/ntmobile"),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }

@@ -88,7 +88,7 @@ struct History {
 }
 
 /// Remembers what happens to a node.
-pub(super) struct Chronicle {
+pub(crate) struct Chronicle {
     engine: Engine,
     net: Arc<dyn Net>,
     interface: String,
@@ -98,13 +98,13 @@ pub(super) struct Chronicle {
 }
 
 impl Chronicle {
-    pub(super) fn new(engine: Engine, net: Arc<dyn Net>, interface: String) -> Self {
+    pub(crate) fn new(engine: Engine, net: Arc<dyn Net>, interface: String) -> Self {
         let (peers, seen_at) = (Mutex::default(), Mutex::default());
         Self { engine, net, interface, since: Instant::now(), peers, seen_at }
     }
 
     /// Listens to the node for as long as it lives.
-    pub(super) async fn keep(&self) {
+    pub(crate) async fn keep(&self) {
         let mut events = self.engine.events();
         loop {
             match events.recv().await {
@@ -148,7 +148,7 @@ impl Chronicle {
     }
 
     /// Everything, now.
-    pub(super) fn status(&self, tunnels: &TunnelTable) -> Status {
+    pub(crate) fn status(&self, tunnels: &TunnelTable) -> Status {
         let own = self.engine.addresses();
         let peers = lock(&self.peers);
         Status {

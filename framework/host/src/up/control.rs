@@ -82,14 +82,14 @@ pub(super) fn beside(directory: &Path, interface: &str, ending: &str) -> PathBuf
 }
 
 /// The socket of a running node. Its file goes when it is dropped.
-pub(super) struct Control {
+pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl Control {
     /// Listens. Whoever has the interface's journal is alone: a socket that is there was left behind.
-    pub(super) fn listen(directory: &Path, interface: &str) -> io::Result<Self> {
+    pub(crate) fn listen(directory: &Path, interface: &str) -> io::Result<Self> {
         let path = socket(directory, interface);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -101,7 +101,7 @@ impl Control {
     }
 
     /// Answers until the node is told to end. There is no status while it is joining.
-    pub(super) async fn serve(&self, status: impl Fn() -> Option<Status>) {
+    pub(crate) async fn serve(&self, status: impl Fn() -> Option<Status>) {
         loop {
             // One after the other: what is asked for is there.
             match self.listener.accept().await {

@@ -2,6 +2,8 @@
 
 use super::acquaintances::Acquaintances;
 use super::legacy::Legacy;
+use super::ground::Ground;
+use bytes::Bytes;
 use ntmobile_actors::driver::{PacketPath as DriverPath, Upward};
 use ntmobile_actors::engine::{Carrier, Errands};
 use ntmobile_actors::waiting_packets::{Fate, WaitingPackets};
@@ -16,7 +18,7 @@ use ntmobile_proto::time::Instant;
 use ntmobile_telemetry::Recorder;
 use ntmobile_wire::address::VirtualAddresses;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::mpsc;
 
 /// So many addresses of peers lead into the interface: two for each of as many peers as a machine has tunnels.
@@ -28,8 +30,11 @@ const BUILT_AGAIN: usize = 16;
 /// Counted where an application's packet went nowhere.
 const NO_TUNNEL: &str = "packet.no_tunnel";
 
+/// Takes packets that are for somebody in this process.
+type Aside = Box<dyn Fn(Bytes) + Send + Sync>;
+
 /// A node's virtual interface.
-pub(super) struct Interface {
+pub(crate) struct Interface<G = Footprint> {
     entity: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
@@ -38,22 +43,23 @@ pub(super) struct Interface {
     up: RwLock<Option<Upward>>,
     /// The table of the machine's present life.
     tunnels: RwLock<Arc<TunnelTable>>,
-    ways: Mutex<Ways>,
+    ways: Mutex<Ways<G>>,
     waiting: Mutex<WaitingPackets>,
     /// Whom this node has tunnels with, for its successor should it be killed.
     legacy: Mutex<Option<Legacy>>,
+    aside: OnceLock<Aside>,
 }
 
 /// What leads into the interface.
-struct Ways {
+struct Ways<G> {
     /// Whose addresses are whose: a tunnel is asked for by name.
     met: Acquaintances,
     /// What is changed on the host, as long as the interface has addresses.
-    footprint: Option<Footprint>,
+    ground: Option<G>,
 }
 
-impl Interface {
-    pub(super) fn new(
+impl<G: Ground> Interface<G> {
+    pub(crate) fn new(
         entity: Arc<str>,
         clock: Arc<dyn Clock>,
         recorder: Recorder,
@@ -68,16 +74,17 @@ impl Interface {
             errands,
             up: RwLock::default(),
             tunnels: RwLock::default(),
-            ways: Mutex::new(Ways { met: Acquaintances::new(ADDRESSES), footprint: None }),
+            ways: Mutex::new(Ways { met: Acquaintances::new(ADDRESSES), ground: None }),
             waiting: Mutex::default(),
             legacy: Mutex::default(),
+            aside: OnceLock::new(),
         }
     }
 
     /// The interface has its addresses: peers' addresses lead into it from now on, those that have been met already too.
-    pub(super) fn open(&self, footprint: Footprint) {
+    pub(crate) fn open(&self, ground: G) {
         let mut ways = lock(&self.ways);
-        ways.footprint = Some(footprint);
+        ways.ground = Some(ground);
         for address in ways.met.addresses() {
             ways.lead(address);
         }
@@ -107,36 +114,56 @@ impl Interface {
     }
 
     /// Gives back what is changed on the host, to be changed further or undone. Nothing new leads into the interface then.
-    pub(super) fn close(&self) -> Option<Footprint> {
-        lock(&self.ways).footprint.take()
+    pub(crate) fn close(&self) -> Option<G> {
+        lock(&self.ways).ground.take()
     }
 
     /// Does something to what is changed on the host.
-    pub(super) fn with_footprint<T>(&self, act: impl FnOnce(&mut Footprint) -> T) -> Option<T> {
-        lock(&self.ways).footprint.as_mut().map(act)
+    pub(crate) fn with_ground<T>(&self, act: impl FnOnce(&mut G) -> T) -> Option<T> {
+        lock(&self.ways).ground.as_mut().map(act)
+    }
+
+    /// Completes when every address that has been met leads into the interface.
+    pub(crate) async fn settled(&self) {
+        let settled = self.with_ground(|ground| ground.settled());
+        if let Some(settled) = settled {
+            settled.await;
+        }
+    }
+
+    /// Hands packets to this address to somebody in this process.
+    pub(crate) fn set_aside(&self, address: IpAddr, take: impl Fn(Bytes) + Send + Sync + 'static) {
+        if self.aside.set(Box::new(take)).is_ok() {
+            self.path.set_aside(address);
+        }
     }
 
     /// Who is met under an address.
-    pub(super) fn met(&self, address: IpAddr) -> Option<Peer> {
+    pub(crate) fn met(&self, address: IpAddr) -> Option<Peer> {
         lock(&self.ways).met.of(address).cloned()
     }
 
     /// The packet path.
-    pub(super) fn path(&self) -> &PacketPath {
+    pub(crate) fn path(&self) -> &PacketPath {
         &self.path
     }
 
     /// The table of the machine's present life.
-    pub(super) fn tunnels(&self) -> Arc<TunnelTable> {
+    pub(crate) fn tunnels(&self) -> Arc<TunnelTable> {
         Arc::clone(&self.tunnels.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes up what the packet path tells, until the path ends.
-    pub(super) async fn listen(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
+    pub(crate) async fn listen(self: Arc<Self>, mut events: mpsc::Receiver<Event>) {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Notice(notice) => self.tell(Input::PacketPath(notice)),
                 Event::Control { tunnel, bytes } => self.tell(Input::TunnelControl { tunnel, bytes }),
+                Event::Aside(packet) => {
+                    if let Some(take) = self.aside.get() {
+                        take(packet);
+                    }
+                }
                 // A super-packet's connection sends single packets too when nothing is answered.
                 Event::NoTunnel { packet: None, .. } => {}
                 Event::NoTunnel { destination, packet: Some(packet) } => self.keep(destination, packet),
@@ -145,7 +172,7 @@ impl Interface {
     }
 
     /// Keeps a packet to a peer whose tunnel is gone, and has the tunnel built again.
-    fn keep(&self, destination: IpAddr, packet: bytes::Bytes) {
+    fn keep(&self, destination: IpAddr, packet: Bytes) {
         // Somebody's who was never met, or everybody's: the kernel sends multicast on every interface.
         let Some(peer) = self.met(destination) else { return };
         let fate = lock(&self.waiting).keep(self.clock.now(), destination, packet);
@@ -171,7 +198,7 @@ impl Interface {
     }
 }
 
-impl Ways {
+impl<G: Ground> Ways<G> {
     /// An address is a peer's.
     fn meet(&mut self, address: IpAddr, peer: &Peer, tunnels: &TunnelTable) {
         let Some(change) = self.met.meet(address, peer, |met| tunnels.towards(met).is_some()) else {
@@ -186,32 +213,32 @@ impl Ways {
     }
 
     fn part(&mut self, address: IpAddr) {
-        let Some(footprint) = &mut self.footprint else { return };
-        if let Err(error) = footprint.remove_route(address, bits(address)) {
+        let Some(ground) = &mut self.ground else { return };
+        if let Err(error) = ground.part(address) {
             tracing::warn!(%error, %address, "the address of a peer that is forgotten still leads into the interface");
         }
     }
 
     fn lead(&mut self, address: IpAddr) {
-        let Some(footprint) = &mut self.footprint else { return };
-        if let Err(error) = footprint.add_route(address, bits(address)) {
+        let Some(ground) = &mut self.ground else { return };
+        if let Err(error) = ground.lead(address) {
             tracing::warn!(%error, %address, "a peer's address does not lead into its tunnel");
         }
     }
 }
 
-impl Carrier for Interface {
+impl<G: Ground> Carrier for Interface<G> {
     fn use_tunnels(&self, tunnels: Arc<TunnelTable>) {
         *self.tunnels.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&tunnels);
         self.path.use_tunnels(tunnels);
     }
 
     fn joined(&self, addresses: VirtualAddresses) {
-        // The first time there is no footprint yet, later they are there already, unless the DC has lost what it knew of us.
+        // The first time there is no ground yet, later they are there already, unless the DC has lost what it knew of us.
         let mut ways = lock(&self.ways);
-        let Some(footprint) = &mut ways.footprint else { return };
-        for (address, prefix) in [(IpAddr::from(addresses.v4), 32), (addresses.v6.into(), 128)] {
-            if let Err(error) = footprint.add_address(address, prefix) {
+        let Some(ground) = &mut ways.ground else { return };
+        for address in [IpAddr::from(addresses.v4), addresses.v6.into()] {
+            if let Err(error) = ground.add_address(address) {
                 tracing::warn!(%error, %address, "the virtual interface did not take its address");
             }
         }
@@ -234,7 +261,7 @@ impl Carrier for Interface {
     }
 }
 
-impl DriverPath for Interface {
+impl<G: Ground> DriverPath for Interface<G> {
     fn attach(&self, up: Upward) {
         *self.up.write().unwrap_or_else(PoisonError::into_inner) = Some(up);
     }
@@ -243,11 +270,6 @@ impl DriverPath for Interface {
         // The packet path has told ESP from signalling before: there is none on the signalling half of the port.
         self.count("esp.unexpected");
     }
-}
-
-/// How many bits of an address count where it stands for nobody else.
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,6 +4,7 @@
 //! (`_ntm._udp.u1.example`). What is found out about a domain is remembered for a while, so that ordinary names cost one question
 //! more for each domain, not for each name. Where the DNS root does not answer, ordinary names hardly wait for it.
 
+use super::ground::Ground;
 use super::interface::Interface;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -35,13 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The network's names on this host.
-pub(super) struct NetworkNames {
-    shared: Arc<Shared>,
+pub(crate) struct NetworkNames<G> {
+    shared: Arc<Shared<G>>,
 }
 
-struct Shared {
+struct Shared<G> {
     engine: Engine,
-    interface: Arc<Interface>,
+    interface: Arc<Interface<G>>,
     resolution: Resolution,
     domains: Mutex<BTreeMap<Fqdn, Known>>,
     /// Whether DNS said nothing about the last domain.
@@ -55,14 +56,14 @@ struct Known {
     until: Instant,
 }
 
-impl NetworkNames {
-    pub(super) fn new(engine: Engine, interface: Arc<Interface>, resolution: Resolution) -> Self {
+impl<G: Ground> NetworkNames<G> {
+    pub(crate) fn new(engine: Engine, interface: Arc<Interface<G>>, resolution: Resolution) -> Self {
         let (domains, is_silent) = (Mutex::default(), AtomicBool::new(false));
         Self { shared: Arc::new(Shared { engine, interface, resolution, domains, is_silent }) }
     }
 }
 
-impl Names for NetworkNames {
+impl<G: Ground> Names for NetworkNames<G> {
     fn find(&self, name: Fqdn) -> BoxFuture<'static, Finding> {
         let shared = Arc::clone(&self.shared);
         async move { shared.find(&name).await }.boxed()
@@ -77,7 +78,7 @@ impl Names for NetworkNames {
     }
 }
 
-impl Shared {
+impl<G: Ground> Shared<G> {
     async fn find(&self, name: &Fqdn) -> Finding {
         if name == self.engine.name() {
             return Finding::Node { addresses: self.engine.addresses(), lifetime: LIFETIME };
@@ -87,7 +88,11 @@ impl Shared {
             return Finding::Elsewhere;
         }
         match self.engine.connect(name, ApplicationId(0)).await {
-            Ok(connection) => Finding::Node { addresses: connection.addresses, lifetime: LIFETIME },
+            Ok(connection) => {
+                // The program must not send before its packets lead into the tunnel.
+                self.interface.settled().await;
+                Finding::Node { addresses: connection.addresses, lifetime: LIFETIME }
+            }
             // A server's name, or nobody's: the domain's DNS knows.
             Err(LookupError::Tunnel(ConnectError::NoSuchName(_))) => Finding::Elsewhere,
             Err(error) => {

@@ -45,13 +45,34 @@ impl NameService {
         let datagrams = OsUdpPort::bind(&options, listener.port())?;
         let streams = OsTcpPort::listen(&options, datagrams.port())?;
         let address = SocketAddr::new(listener.ip(), datagrams.port());
+        let ports = (Arc::new(datagrams) as Arc<dyn UdpPort>, Box::new(streams) as Box<dyn TcpPort>);
+        Ok(Self::serve(address, ports, Clients::ThisHost, names, net, servers))
+    }
+
+    /// The same on ports that are open at `address`, and reached by nobody but programs of this host.
+    pub fn start_on(
+        address: SocketAddr,
+        ports: (Arc<dyn UdpPort>, Box<dyn TcpPort>),
+        names: Arc<dyn Names>,
+        net: Arc<dyn Net>,
+        servers: Vec<SocketAddr>,
+    ) -> Self {
+        Self::serve(address, ports, Clients::Everybody, names, net, servers)
+    }
+
+    fn serve(
+        address: SocketAddr,
+        (datagrams, streams): (Arc<dyn UdpPort>, Box<dyn TcpPort>),
+        clients: Clients,
+        names: Arc<dyn Names>,
+        net: Arc<dyn Net>,
+        servers: Vec<SocketAddr>,
+    ) -> Self {
         let upstream = Arc::new(Upstream::new(net, servers));
-        let desk = Arc::new(Desk { names, upstream: Arc::clone(&upstream) });
-        let tasks = [
-            tokio::spawn(serve_datagrams(Arc::new(datagrams), Arc::clone(&desk))),
-            tokio::spawn(serve_streams(streams, desk)),
-        ];
-        Ok(Self { address, upstream, tasks })
+        let desk = Arc::new(Desk { names, upstream: Arc::clone(&upstream), clients });
+        let tasks =
+            [tokio::spawn(serve_datagrams(datagrams, Arc::clone(&desk))), tokio::spawn(serve_streams(streams, desk))];
+        Self { address, upstream, tasks }
     }
 
     /// Where it listens.
@@ -77,6 +98,24 @@ impl Drop for NameService {
 struct Desk {
     names: Arc<dyn Names>,
     upstream: Arc<Upstream>,
+    clients: Clients,
+}
+
+/// Who is answered, of those whose queries come.
+#[derive(Clone, Copy)]
+enum Clients {
+    ThisHost,
+    Everybody,
+}
+
+impl Clients {
+    /// Whether somebody with this address is answered who asks at that one.
+    fn include(self, from: IpAddr, to: IpAddr) -> bool {
+        match self {
+            Self::ThisHost => from.is_loopback() || from == to,
+            Self::Everybody => true,
+        }
+    }
 }
 
 /// How a query came: its answer may be cut short on a datagram only.
@@ -109,15 +148,9 @@ impl Desk {
     }
 }
 
-/// Whether it is a program of this host that asks.
-fn is_local(from: IpAddr, to: IpAddr) -> bool {
-    from.is_loopback() || from == to
-}
-
-async fn serve_datagrams(port: Arc<OsUdpPort>, desk: Arc<Desk>) {
+async fn serve_datagrams(port: Arc<dyn UdpPort>, desk: Arc<Desk>) {
     // What is under way ends with us.
     let mut under_way = JoinSet::new();
-    let port: Arc<dyn UdpPort> = port;
     loop {
         while under_way.try_join_next().is_some() {}
         let received = match port.receive().await {
@@ -128,7 +161,7 @@ async fn serve_datagrams(port: Arc<OsUdpPort>, desk: Arc<Desk>) {
                 continue;
             }
         };
-        if !is_local(received.from.ip(), received.to) || under_way.len() >= MOST_QUERIES {
+        if !desk.clients.include(received.from.ip(), received.to) || under_way.len() >= MOST_QUERIES {
             continue;
         }
         let (port, desk) = (Arc::clone(&port), Arc::clone(&desk));
@@ -141,7 +174,7 @@ async fn serve_datagrams(port: Arc<OsUdpPort>, desk: Arc<Desk>) {
     }
 }
 
-async fn serve_streams(port: OsTcpPort, desk: Arc<Desk>) {
+async fn serve_streams(port: Box<dyn TcpPort>, desk: Arc<Desk>) {
     let mut under_way = JoinSet::new();
     loop {
         while under_way.try_join_next().is_some() {}
@@ -153,7 +186,7 @@ async fn serve_streams(port: OsTcpPort, desk: Arc<Desk>) {
                 continue;
             }
         };
-        if !is_local(stream.peer().ip(), stream.local().ip()) || under_way.len() >= MOST_CONNECTIONS {
+        if !desk.clients.include(stream.peer().ip(), stream.local().ip()) || under_way.len() >= MOST_CONNECTIONS {
             continue;
         }
         let desk = Arc::clone(&desk);

@@ -86,6 +86,10 @@ impl Outbound {
         };
         let table = shared.table.load();
         let Some(tunnel) = table.towards(header.destination) else {
+            if is_single && shared.aside.load().as_deref() == Some(&header.destination) {
+                shared.tell(Event::Aside(Bytes::copy_from_slice(&packet[..header.length])));
+                return count;
+            }
             counters.no_tunnel.add(count as u64);
             if may_be_a_peer(header.destination) {
                 let packet = is_single.then(|| Bytes::copy_from_slice(packet));

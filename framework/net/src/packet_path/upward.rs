@@ -23,6 +23,8 @@ pub enum Event {
         /// The message, in its frame.
         bytes: Bytes,
     },
+    /// An application's packet is for somebody in this process ([`PacketPath::set_aside`](super::PacketPath::set_aside)).
+    Aside(Bytes),
     /// An application's packet found no tunnel.
     NoTunnel {
         /// Where it was to go.
@@ -38,7 +40,7 @@ impl Event {
         match self {
             Self::Notice(notice) => Some(notice.clone()),
             Self::NoTunnel { destination, .. } => Some(PacketNotice::UnknownPeer { destination: *destination }),
-            Self::Control { .. } => None,
+            Self::Control { .. } | Self::Aside(_) => None,
         }
     }
 }
