@@ -8,6 +8,7 @@
 
 mod ground;
 
+use crate::carriage;
 use crate::health::{Health, Readiness};
 use crate::logging;
 use crate::node;
@@ -72,9 +73,6 @@ pub enum VpnServiceError {
     /// It made something else.
     #[error(transparent)]
     Tun(#[from] TunError),
-    /// It does not protect sockets.
-    #[error(transparent)]
-    Protect(NetError),
     /// It does not keep to what was agreed.
     #[error("the host program breaks the rules: {0}")]
     Broken(String),
@@ -141,7 +139,7 @@ async fn attend(
 ) -> Result<(), VpnServiceError> {
     line.tell(State::Joining);
     let host_options = NetOptions { host: Some(Arc::clone(line) as Arc<dyn HostProgram>), ..NetOptions::default() };
-    let device = node::device(file, host_options, ApplicationId(0)).await.map_err(UpError::from)?;
+    let device = node::device(file, host_options.clone(), ApplicationId(0)).await.map_err(UpError::from)?;
     let readiness = Readiness::default();
     let _health = match file.host.health {
         Some(address) => {
@@ -151,8 +149,8 @@ async fn attend(
         None => None,
     };
     let threads = carriage::threads(file.tun.threads);
-    let path = PacketPath::node(file.tun.port, threads, Arc::clone(device.host.clock())).map_err(UpError::from)?;
-    path.0.sockets().try_for_each(|socket| line.protect(socket)).map_err(VpnServiceError::Protect)?;
+    let clock = Arc::clone(device.host.clock());
+    let path = PacketPath::node_with(&host_options, file.tun.port, threads, clock).map_err(UpError::from)?;
     let (engine, interface) = tokio::select! {
         joined = up::join::<Asked>(file, &device, path) => joined?,
         end = line.ended() => return politely(end),
@@ -180,7 +178,7 @@ async fn attend(
         () = surveyor.survey(&interface) => Ok(()),
         () = follow_network(line, names.as_ref()) => Ok(()),
         () = tell_states(line, &engine) => Ok(()),
-        () = up::count(&interface, device.host.recorder(), engine.name().as_str()) => Ok(()),
+        () = carriage::count(interface.path(), device.host.recorder(), engine.name().as_str()) => Ok(()),
         () = logging::tell_counts(device.host.recorder().clone()) => Ok(()),
     };
     readiness.set(false);

@@ -80,7 +80,7 @@ pub struct OsNet {
 
 /// Who knows the addresses.
 enum Whence {
-    Kernel(Addresses),
+    Kernel(Box<Addresses>),
     Program(Arc<dyn HostProgram>),
 }
 
@@ -89,7 +89,7 @@ impl OsNet {
     pub fn new(options: NetOptions) -> Result<Self, ReadError> {
         let addresses = match &options.host {
             Some(program) => Whence::Program(Arc::clone(program)),
-            None => Whence::Kernel(Addresses::watch(&options)?),
+            None => Whence::Kernel(Box::new(Addresses::watch(&options)?)),
         };
         Ok(Self { options, addresses })
     }

@@ -51,7 +51,7 @@ use socket::{LONGEST_TRAIN, MOST_DATAGRAMS};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -112,7 +112,17 @@ pub struct PacketPath {
 impl PacketPath {
     /// Starts a node's path on this port (0 for any) with so many threads. Events come by the receiver.
     pub fn node(port: u16, threads: usize, clock: Arc<dyn Clock>) -> Result<(Self, mpsc::Receiver<Event>), PathError> {
-        Self::start(&NetOptions::default(), port, threads, clock, serve_node)
+        Self::node_with(&NetOptions::default(), port, threads, clock)
+    }
+
+    /// The same, on sockets as these options say.
+    pub fn node_with(
+        options: &NetOptions,
+        port: u16,
+        threads: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, mpsc::Receiver<Event>), PathError> {
+        Self::start(options, port, threads, clock, serve_node)
     }
 
     /// Starts an RS's path on this port of the addresses that the options name.
@@ -166,11 +176,6 @@ impl PacketPath {
     /// Hands applications' packets to this address up, whole as they are ([`Event::Aside`]): somebody in this process has it.
     pub fn set_aside(&self, address: IpAddr) {
         self.shared.aside.store(Some(Arc::new(address)));
-    }
-
-    /// The sockets of the port, for whoever has to keep them out of a tunnel.
-    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.shared.sockets.iter().map(AsFd::as_fd)
     }
 
     /// Writes a packet to the device that did not come out of a tunnel; `false` if there is no device, or it does not take it.

@@ -12,3 +12,4 @@ pub mod process;
 pub mod program;
 pub mod pulse;
 pub mod site;
+pub mod vpn;

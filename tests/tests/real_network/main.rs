@@ -4,6 +4,7 @@
 //! `cargo test --test real_network -- --include-ignored`.
 
 mod chapter;
+mod models;
 mod refusals;
 mod unmodified;
 

@@ -199,7 +199,7 @@ unsafe fn take_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
         let mut next = libc::CMSG_FIRSTHDR(message);
         while let Some(control) = next.as_ref() {
             if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-                let octets = (control.cmsg_len as usize).saturating_sub(CONTROL_HEADER);
+                let octets = control.cmsg_len.saturating_sub(CONTROL_HEADER);
                 let data = libc::CMSG_DATA(control).cast::<libc::c_int>();
                 for number in 0..octets / size_of::<libc::c_int>() {
                     taken.push(OwnedFd::from_raw_fd(data.add(number).read_unaligned()));
