@@ -107,7 +107,9 @@ impl Host {
                     (request, descriptor.ok_or("no socket").map(|socket| protect(&socket)))
                 }
                 EngineMessage::Device { request, device } => (request, Ok(self.make(&device).map(Some))),
-                EngineMessage::Routes { request, add } => (request, Ok(self.lead(&add).map(|()| None))),
+                EngineMessage::Routes { request, add, remove } => {
+                    (request, Ok(self.lead(&add, &remove).map(|()| None)))
+                }
             };
             match done.map_err(Into::into).and_then(|done| done) {
                 Ok(device) => self.say(&HostMessage::Done { request }, device.as_ref())?,
@@ -141,9 +143,12 @@ impl Host {
         Ok(device)
     }
 
-    fn lead(&self, routes: &[Subnet]) -> ntmobile::Result<()> {
+    fn lead(&self, add: &[Subnet], remove: &[Subnet]) -> ntmobile::Result<()> {
         let mut changes = self.lock();
-        for Subnet { address, prefix } in routes {
+        for Subnet { address, prefix } in remove {
+            changes.footprint.remove_route(*address, *prefix)?;
+        }
+        for Subnet { address, prefix } in add {
             changes.footprint.add_route(*address, *prefix)?;
         }
         Ok(())

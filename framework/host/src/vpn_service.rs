@@ -20,13 +20,14 @@ use crate::up::control::{self, Control};
 use crate::up::interface::Interface;
 use crate::up::names::NetworkNames;
 use crate::up::{self, UpError};
+use futures::FutureExt;
 use ground::Asked;
 use ntmobile_actors::engine::Engine;
 use ntmobile_actors::library::Device;
 use ntmobile_actors::server::DNS_PORT;
 use ntmobile_net::names::NameService;
 use ntmobile_net::net::{HostProgram, NetOptions};
-use ntmobile_net::packet_path::PacketPath;
+use ntmobile_net::packet_path::{Failure, PacketPath};
 use ntmobile_net::tun::TunError;
 use ntmobile_net::vpn_host::{AskError, HostSocket, Line, LineEnd, LineError, SocketListener, State};
 use ntmobile_ports::net::{Net, NetError};
@@ -38,8 +39,12 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::broadcast::error::RecvError;
+
+/// How long there may be no device when one takes the place of another.
+const BETWEEN_DEVICES: Duration = Duration::from_secs(3);
 
 /// Where the host program is met.
 #[derive(Debug)]
@@ -173,6 +178,7 @@ async fn attend(
         signal = signals.next() => { tracing::info!(signal, "stopping"); Ok(()) }
         ended = engine.ended() => Err(UpError::Ended(ended).into()),
         end = line.ended() => politely(end),
+        failure = failure(interface.path()) => Err(UpError::from(failure).into()),
         () = control.serve(|| Some(chronicle.status(&interface.tunnels()))) => Ok(()),
         () = chronicle.keep() => Ok(()),
         () = surveyor.survey(&interface) => Ok(()),
@@ -201,6 +207,17 @@ fn politely(end: LineEnd) -> Result<(), VpnServiceError> {
             Ok(())
         }
         LineEnd::Broken(why) => Err(VpnServiceError::Broken(why)),
+    }
+}
+
+/// Waits for a failure of the packet path. A phone closes one device before it hands over the next.
+async fn failure(path: &PacketPath) -> Failure {
+    loop {
+        let failure = path.failed().await;
+        tokio::time::sleep(BETWEEN_DEVICES).await;
+        if path.failed().now_or_never().as_ref() == Some(&failure) {
+            return failure;
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The virtual interface: whose addresses lead into it, and what its packets need of signalling.
 
 use super::acquaintances::Acquaintances;
-use super::legacy::Legacy;
 use super::ground::Ground;
+use super::legacy::Legacy;
 use bytes::Bytes;
 use ntmobile_actors::driver::{PacketPath as DriverPath, Upward};
 use ntmobile_actors::engine::{Carrier, Errands};

@@ -13,7 +13,7 @@ pub const VERSION: u32 = 1;
 pub const LONGEST: usize = 65_536;
 /// The most addresses that a message lists at once.
 pub const MOST_ADDRESSES: usize = 64;
-/// The most routes that a message lists.
+/// The most routes that a message adds or removes.
 pub const MOST_ROUTES: usize = 512;
 
 /// What the node says.
@@ -37,12 +37,14 @@ pub enum EngineMessage {
         /// What it is to be like.
         device: Device,
     },
-    /// These too are to lead into the device; where that takes a new device, its descriptor comes with the answer.
+    /// Other destinations are to lead into the device; where that takes a new device, its descriptor comes with the answer.
     Routes {
         /// What the answer refers to.
         request: u64,
-        /// The destinations.
+        /// Those that do not yet.
         add: Vec<Subnet>,
+        /// Those that need not any more.
+        remove: Vec<Subnet>,
     },
     /// How the node is, for the user to see.
     State(State),
@@ -218,7 +220,10 @@ impl EngineMessage {
                 within("name servers", device.name_servers.len(), MOST_ADDRESSES)?;
                 within("routes", device.routes.len(), MOST_ROUTES)?;
             }
-            Self::Routes { add, .. } => within("routes", add.len(), MOST_ROUTES)?,
+            Self::Routes { add, remove, .. } => {
+                within("routes", add.len(), MOST_ROUTES)?;
+                within("routes", remove.len(), MOST_ROUTES)?;
+            }
             Self::Hello { .. } | Self::Protect { .. } | Self::State(_) => {}
         }
         Ok(message)

@@ -132,8 +132,8 @@ async fn a_node_asks_for_a_device_and_routes_and_is_told_what_came_of_it() {
         let done = HostMessage::Done { request }.encode().unwrap();
         program.0.send(&done, Some(null.as_fd())).unwrap();
         let (message, _) = program.hear().unwrap();
-        let EngineMessage::Routes { request, add } = message else { panic!("{message:?}") };
-        assert_eq!(add, ["100.64.0.9/32".parse().unwrap()]);
+        let EngineMessage::Routes { request, add, remove } = message else { panic!("{message:?}") };
+        assert_eq!((add, remove), (vec!["100.64.0.9/32".parse().unwrap()], Vec::new()));
         program.say(&HostMessage::Done { request: request + 7 });
         program.say(&HostMessage::Refused { request, why: "there are too many".to_owned() });
         let (message, _) = program.hear().unwrap();
@@ -141,7 +141,7 @@ async fn a_node_asks_for_a_device_and_routes_and_is_told_what_came_of_it() {
     });
     line.ask_for_device(device()).await.expect("it comes with the answer");
     let routes = vec!["100.64.0.9/32".parse().unwrap()];
-    let refused = line.ask(|request| EngineMessage::Routes { request, add: routes }).await;
+    let refused = line.ask(|request| EngineMessage::Routes { request, add: routes, remove: Vec::new() }).await;
     assert_eq!(refused.unwrap_err(), AskError::Refused("there are too many".to_owned()));
     line.tell(State::Down);
     program.join().unwrap();
@@ -238,7 +238,8 @@ fn lists_are_bounded() {
     let crowded = HostMessage::Network(crowded).encode().unwrap();
     assert!(matches!(HostMessage::decode(&crowded), Err(MessageError::TooMany { count: 65, .. })));
     let route = Subnet::host(IpAddr::from([0xfd; 16]));
-    let routes = |count| EngineMessage::Routes { request: 1, add: vec![route; count] }.encode();
+    let routes =
+        |count| EngineMessage::Routes { request: 1, add: vec![route; count], remove: vec![route; count] }.encode();
     assert!(EngineMessage::decode(&routes(MOST_ROUTES).unwrap()).is_ok(), "as many as are allowed fit");
     assert!(matches!(EngineMessage::decode(&routes(MOST_ROUTES + 1).unwrap()), Err(MessageError::TooMany { .. })));
     assert!(matches!(HostMessage::decode(&vec![b' '; LONGEST + 1]), Err(MessageError::TooLong(_))));
@@ -288,7 +289,7 @@ proptest! {
 
     #[test]
     fn what_a_node_says_is_understood(request: u64, add in vec(any_subnet(), 0..40), name: String, mtu: u16) {
-        let routes = EngineMessage::Routes { request, add: add.clone() };
+        let routes = EngineMessage::Routes { request, add: add.clone(), remove: add.clone() };
         prop_assert_eq!(EngineMessage::decode(&routes.encode().unwrap()).unwrap(), routes);
         let wanted = EngineMessage::Device { request, device: Device { name, mtu, addresses: add, ..device() } };
         prop_assert_eq!(EngineMessage::decode(&wanted.encode().unwrap()).unwrap(), wanted);
