@@ -51,7 +51,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 /// How often it is looked whom the host would ask for names.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 /// How long leaving the network may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -211,8 +211,8 @@ impl Footprint {
         self.put(hook)
     }
 
-    /// Whom to ask for names that are not the network's, now: to be called when addresses have changed and every few
-    /// seconds. Takes the host's resolver back if somebody else has written it since, and follows what they wrote.
+    /// Whom to ask for names that are not the network's, now: to be called when addresses have changed and every
+    /// second. Takes the host's resolver back if somebody else has written it since, and follows what they wrote.
     pub fn name_servers(&mut self) -> Result<Vec<SocketAddr>, FootprintError> {
         let Some(hook) = &self.hook else { return Ok(Vec::new()) };
         if hook.is_in_place() || hook.is_being_written() {

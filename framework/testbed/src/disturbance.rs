@@ -123,6 +123,18 @@ pub const DISTURBANCES: &[Disturbance] = &[
             SystemTime::now()
         },
     },
+    Disturbance {
+        name: "mtu-1280",
+        what: "the path through Alice's NAT becomes as narrow as 1,280 octets; from then on",
+        nat: Nat::Masquerade,
+        act: |site| narrowed(site, 1_280),
+    },
+    Disturbance {
+        name: "mtu-1124",
+        what: "the same with 1,124 octets",
+        nat: Nat::Masquerade,
+        act: |site| narrowed(site, 1_124),
+    },
 ];
 
 const SERVER: &str = "kill -9 of the server, started again after three seconds; from when it is ready";
@@ -137,5 +149,10 @@ fn server_killed(site: &mut Site, server: &str) -> SystemTime {
     site.network.kill(server);
     sleep(GONE);
     site.network.serve(server);
+    SystemTime::now()
+}
+
+fn narrowed(site: &mut Site, mtu: u16) -> SystemTime {
+    site.network.world.narrow("home", "192.168.1", mtu);
     SystemTime::now()
 }

@@ -87,6 +87,15 @@ impl Namespaces {
         self.ip(name, "link set eth0 up");
     }
 
+    /// Has a NAT carry no larger packets than this between its two sides. Who sends larger ones is told by ICMP.
+    pub fn narrow(&self, nat: &str, lan: &str, mtu: u16) {
+        let wan = self.must(nat, "ip -4 -o addr show dev wan");
+        let wan = wan.split_whitespace().nth(3).and_then(|word| word.split('/').next()).expect("an address").to_owned();
+        let limit = format!("mtu lock {mtu}");
+        self.ip(nat, &format!("route replace 203.0.113.0/24 dev wan proto kernel scope link src {wan} {limit}"));
+        self.ip(nat, &format!("route replace {lan}.0/24 dev lan proto kernel scope link src {lan}.1 {limit}"));
+    }
+
     /// Pulls a host's cable, which is plugged into this network (`core` is the open one), and leaves it unplugged.
     pub fn unplug(&self, network: &str, name: &str) {
         self.ip(network, &format!("link set {} down", port(name)));

@@ -150,11 +150,17 @@ impl Network {
             "root" => "names",
             other => other.trim_end_matches(char::is_numeric),
         };
-        let mut command = self.world.command(server, &program("ntm"));
-        command.args(["serve", kind, "--config", &format!("{file}.toml")]).current_dir(self.home.path());
+        let mut command = self.serve_command(server, kind, file);
         command.envs(variables.iter().copied());
         let words = self.home.path().join(format!("{server}-{file}-{}.log", variables.len()));
         Process::start(command, &words).expect("ntm starts")
+    }
+
+    /// The command that serves as this kind of server on a host, by a file.
+    pub fn serve_command(&self, host: &str, kind: &str, file: &str) -> Command {
+        let mut command = self.world.command(host, &program("ntm"));
+        command.args(["serve", kind, "--config", &format!("{file}.toml")]).current_dir(self.home.path());
+        command
     }
 
     /// Kills a server without a word.

@@ -1,4 +1,4 @@
-//! A pulse from one host to another: ten small packets a second that come back, and when they did.
+//! A pulse from one host to another: ten packets a second, as large as a virtual interface takes, that come back, and when.
 
 use crate::namespaces::Namespaces;
 use crate::process::Process;
@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often one is sent.
 const EVERY: &str = "0.1";
+/// What makes a packet of 1,400 octets.
+const SIZE: &str = "1372";
 /// So many replies within [`STEADY`] are no accident.
 const ENOUGH: usize = 10;
 /// See [`ENOUGH`].
@@ -37,7 +39,7 @@ impl Pulse {
     /// When there is no `ping`.
     pub fn start(world: &Namespaces, host: &str, address: &str, words: &Path) -> Self {
         let mut command = world.command(host, Path::new("ping"));
-        command.args(["-D", "-n", "-i", EVERY, address]);
+        command.args(["-D", "-n", "-i", EVERY, "-s", SIZE, address]);
         Self { process: Process::start(command, words).expect("ping starts") }
     }
 

@@ -87,7 +87,8 @@ impl Site {
             direct: self.direct.pulse.await_steady(began, over, LONGEST),
         };
         self.said += 1;
-        let mark = format!("line {}.", self.said);
+        // Long enough for many full packets.
+        let mark = format!("{}{}.", "a long line ".repeat(10_000), self.said);
         self.relayed.conversation.goes_on(&mark);
         self.direct.conversation.goes_on(&mark);
         outcome

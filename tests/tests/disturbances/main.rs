@@ -4,6 +4,8 @@
 //! Needs root, `ip`, `nft`, `conntrack`, `ping` and `python3`, and the programs: `cargo build --workspace --bins`, then
 //! `cargo test --test disturbances -- --include-ignored`.
 
+mod names;
+
 use ntmobile_testbed::disturbance::Disturbance;
 use ntmobile_testbed::site::Site;
 
@@ -42,4 +44,6 @@ survives! {
     the_address_is_renumbered: "ndk-", "renumbered";
     the_nat_forgets_its_mappings: "ndl-", "conntrack-flushed";
     the_nat_forgets_its_mappings_and_makes_others: "ndm-", "conntrack-flushed-random";
+    the_path_becomes_as_narrow_as_ipv6_allows: "ndn-", "mtu-1280";
+    the_path_becomes_narrower: "ndo-", "mtu-1124";
 }
