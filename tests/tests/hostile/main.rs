@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | `strangers` | who holds no key: garbage, and captured messages as they were or spoilt |
 //! | `members` | who holds a key and asks for more than its share |
+//! | `crowds` | the same, where what is full is shared out |
 
+mod crowds;
 mod members;
 mod strangers;
 

@@ -68,6 +68,14 @@ pub struct DirectionCoordinatorConfig {
     /// How many other DCs may share keys with this one at once (default 1,024), two keys each; more are refused as
     /// *Overloaded*.
     pub coordinators: usize,
+    /// How many tunnels may be directed at once for nodes of ours (default 65,536). Beyond that, the newest of the node that asked
+    /// for the most is refused as *Overloaded*.
+    pub directions: usize,
+    /// How many directions may be on their way to nodes of ours at once (default 65,536). Beyond that, the newest of the DC with
+    /// the most is refused as *Overloaded*; what our own nodes start counts as ours.
+    pub deliveries: usize,
+    /// How many of them may wait for one node to wake (default 32); beyond that the same.
+    pub waiting: usize,
     /// How many relays each other DC may be lent within [`tunnel_idle`](Self::tunnel_idle) for tunnels to our nodes, where it has
     /// no RS (default 1,024); more are refused as *Overloaded*. 0 lends none.
     pub lent_relays: usize,
@@ -106,6 +114,9 @@ impl DirectionCoordinatorConfig {
             node_keys: 4,
             registrations: 4_096,
             coordinators: 1_024,
+            directions: 65_536,
+            deliveries: 65_536,
+            waiting: 32,
             lent_relays: 1_024,
             strategies,
         }

@@ -3,6 +3,7 @@
 
 use super::registration::{addresses_of, not_registered};
 use super::servers::{ServerKind, Then};
+use super::shares::Shares;
 use super::{Cx, DirectionCoordinator, Due, Tag, refusal};
 use crate::endpoint::{Path, Peer, Request, Retry, Ticket};
 use ntmobile_wire::identifier::{KeyId, Negotiation, Transaction};
@@ -10,13 +11,9 @@ use ntmobile_wire::message::{
     Notification, NtmAck, Reachability, Refusal, RefusalCode, RouteDirection, RouteDirectionAcknowledge,
     RouteDirectionResponse, TunnelEnd,
 };
+use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::trace_context::TraceContext;
 use std::time::Duration;
-
-/// Directions that may wait for one sleeping node.
-const WAITING: usize = 32;
-/// Directions that may be on their way to all nodes at once.
-const DELIVERIES: usize = 65_536;
 
 /// A Route Direction pushed to a node: gives up after 13.5 s, while the application at the other end still waits.
 const PUSH_RETRY: Retry = Retry { first: Duration::from_millis(500), longest: Duration::from_secs(1), attempts: 14 };
@@ -75,11 +72,15 @@ impl DirectionCoordinator {
         let Some(registration) = record.registered(cx.now) else {
             return self.settle(cx, delivery, Err(not_registered(&to)));
         };
-        if self.deliveries.len() >= DELIVERIES {
-            let refused = refusal(RefusalCode::Overloaded, "too many tunnels at once; try again", None);
-            return self.settle(cx, delivery, Err(refused));
+        let is_pushed = registration.reachability == Reachability::UdpKeepalive;
+        if !(is_pushed || self.has_room_at_node(cx, &delivery)) || !self.has_room_in_all(cx, &delivery) {
+            return self.settle(cx, delivery, Err(overloaded()));
         }
-        if registration.reachability == Reachability::UdpKeepalive {
+        let whose = self.whose(&delivery);
+        self.delivery_shares.add(&whose, id);
+        let Some(record) = self.nodes.get_mut(&to) else { return };
+        let Some(registration) = record.registered(cx.now) else { return };
+        if is_pushed {
             let paths = registration.legs.iter().map(|leg| Path::Datagram(leg.outer)).collect();
             let message = delivery.direction.clone().into();
             let retry = PUSH_RETRY;
@@ -91,14 +92,52 @@ impl DirectionCoordinator {
             }
             return;
         }
-        if record.waiting.len() >= WAITING {
-            let refused = refusal(RefusalCode::Overloaded, "too many tunnels wait for the node to wake", None);
-            return self.settle(cx, delivery, Err(refused));
-        }
         record.waiting.push_back(id);
         self.deliveries.insert(id, delivery);
         self.deadlines.set(Due::Wake(id), cx.now + self.config.wake_patience);
         self.wake_through_server(cx, id);
+    }
+
+    /// Whose share of the table a delivery takes: that of the DC which directs.
+    fn whose(&self, delivery: &Delivery) -> Fqdn {
+        match &delivery.origin {
+            Origin::Coordinator(ticket) => ticket.sender().name.clone(),
+            Origin::Direction(_) => self.config.name.clone(),
+        }
+    }
+
+    /// Whether there is room among all deliveries, once the DC with the most of them has made some.
+    fn has_room_in_all(&mut self, cx: &mut Cx<'_>, delivery: &Delivery) -> bool {
+        if self.deliveries.len() < self.config.deliveries {
+            return true;
+        }
+        let leaving = self.delivery_shares.to_make_room_for(&self.whose(delivery));
+        self.make_room(cx, leaving)
+    }
+
+    /// The same among those that wait for the node to wake.
+    fn has_room_at_node(&mut self, cx: &mut Cx<'_>, delivery: &Delivery) -> bool {
+        let Some(record) = self.nodes.get(&delivery.to) else { return false };
+        if record.waiting.len() < self.config.waiting {
+            return true;
+        }
+        let mut shares = Shares::default();
+        for (id, waiting) in record.waiting.iter().filter_map(|id| Some((*id, self.deliveries.get(id)?))) {
+            shares.add(&self.whose(waiting), id);
+        }
+        let leaving = shares.to_make_room_for(&self.whose(delivery));
+        self.make_room(cx, leaving)
+    }
+
+    fn make_room(&mut self, cx: &mut Cx<'_>, leaving: Option<u64>) -> bool {
+        if let Some(id) = leaving {
+            cx.count("dc.delivery_gave_way");
+            if let Some(pushed) = self.deliveries.get(&id).and_then(|delivery| delivery.pushed) {
+                self.endpoint.complete(cx, pushed);
+            }
+            self.delivered(cx, id, Err(overloaded()));
+        }
+        leaving.is_some()
     }
 
     /// A node has registered: what is being pushed to it goes to where it is now.
@@ -212,6 +251,8 @@ impl DirectionCoordinator {
     pub(super) fn delivered(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<RouteDirectionAcknowledge, Refusal>) {
         self.deadlines.cancel(&Due::Wake(id));
         if let Some(delivery) = self.deliveries.remove(&id) {
+            let whose = self.whose(&delivery);
+            self.delivery_shares.remove(&whose, id);
             if let Some(record) = self.nodes.get_mut(&delivery.to) {
                 record.waiting.retain(|waiting| *waiting != id);
             }
@@ -226,4 +267,8 @@ impl DirectionCoordinator {
             (Origin::Direction(id), result) => self.cn_directed(cx, id, result),
         }
     }
+}
+
+fn overloaded() -> Refusal {
+    refusal(RefusalCode::Overloaded, "too many tunnels at once; try again", None)
 }

@@ -21,8 +21,6 @@ use ntmobile_wire::trace_context::TraceContext;
 
 /// How often SPIs are drawn again because one was in use.
 const DRAWS: u32 = 4;
-/// Tunnels that may be directed at once.
-const DIRECTIONS: usize = 65_536;
 
 /// A tunnel that is being directed.
 #[derive(Debug)]
@@ -90,10 +88,16 @@ impl DirectionCoordinator {
         let Some(mn) = self.nodes.information(ticket.sender(), cx.now) else {
             return self.refuse(cx, &ticket, RefusalCode::NotRegistered, "register first");
         };
-        if self.directions.len() >= DIRECTIONS {
-            return self.refuse(cx, &ticket, RefusalCode::Overloaded, "too many tunnels at once; try again");
+        if self.directions.len() >= self.config.directions {
+            let detail = "too many tunnels at once; try again";
+            let Some(leaving) = self.direction_shares.to_make_room_for(&ticket.sender().name) else {
+                return self.refuse(cx, &ticket, RefusalCode::Overloaded, detail);
+            };
+            cx.count("dc.direction_gave_way");
+            self.fail(cx, leaving, refusal(RefusalCode::Overloaded, detail, None));
         }
         let id = self.draw_id();
+        self.direction_shares.add(&ticket.sender().name, id);
         let (peer, wanted, trace) = (request.peer.clone(), request.peer_application, ticket.trace);
         let direction = Direction {
             ticket,
@@ -351,7 +355,7 @@ impl DirectionCoordinator {
         match result {
             Err(refused) if refused.code == RefusalCode::SpiInUse => self.draw_again(cx, id),
             _ => {
-                if let Some(direction) = self.directions.remove(&id) {
+                if let Some(direction) = self.take_direction(id) {
                     cx.count("dc.directed");
                     self.endpoint.finish(cx, &direction.ticket);
                 }
@@ -370,8 +374,14 @@ impl DirectionCoordinator {
         }
     }
 
+    fn take_direction(&mut self, id: u64) -> Option<Direction> {
+        let direction = self.directions.remove(&id)?;
+        self.direction_shares.remove(&direction.ticket.sender().name, id);
+        Some(direction)
+    }
+
     fn fail(&mut self, cx: &mut Cx<'_>, id: u64, refused: Refusal) {
-        if let Some(direction) = self.directions.remove(&id) {
+        if let Some(direction) = self.take_direction(id) {
             cx.count("dc.direction_failed");
             let (mn, cn) = (direction.mn.node.clone(), direction.request.peer.clone());
             let (code, detail) = (refused.code, refused.detail.clone());

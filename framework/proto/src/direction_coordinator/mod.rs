@@ -13,6 +13,7 @@
 //! | `relays` | the RS of such a tunnel |
 //! | `lending` | an RS of ours for a tunnel that another DC directs |
 //! | `delivery` | bringing a Route Direction to a node of ours |
+//! | `shares` | who makes room where a table that many share is full |
 //! | `servers` | keys shared with other servers |
 //! | `server_keys` | which of them are held, and until when |
 
@@ -29,6 +30,7 @@ mod registration;
 mod relays;
 mod server_keys;
 mod servers;
+mod shares;
 
 pub use config::{DirectionCoordinatorConfig, OwnServer};
 pub use event::DirectionCoordinatorEvent;
@@ -54,6 +56,7 @@ use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use registration::RegistrationInProgress;
 use servers::Servers;
+use shares::Shares;
 use std::collections::BTreeMap;
 
 type Cx<'a> = Context<'a, DirectionCoordinatorEvent>;
@@ -125,7 +128,11 @@ pub struct DirectionCoordinator {
     logins: BTreeMap<u64, LoginInProgress>,
     registrations: BTreeMap<u64, RegistrationInProgress>,
     directions: BTreeMap<u64, Direction>,
+    /// Whose they are: by the node that asked.
+    direction_shares: Shares,
     deliveries: BTreeMap<u64, Delivery>,
+    /// Whose they are: by the DC that directs.
+    delivery_shares: Shares,
     /// Relays that other DCs have asked for.
     loans: BTreeMap<u64, Loan>,
     lent: Lent,
@@ -149,7 +156,9 @@ impl DirectionCoordinator {
             logins: BTreeMap::new(),
             registrations: BTreeMap::new(),
             directions: BTreeMap::new(),
+            direction_shares: Shares::default(),
             deliveries: BTreeMap::new(),
+            delivery_shares: Shares::default(),
             loans: BTreeMap::new(),
             lent: Lent::default(),
             next_id: 1,
