@@ -99,7 +99,7 @@ pub fn assert_unchanged(before: &[String], after: &[String], what: &str) {
 
 /// Everything that the entities hold and that a message may change, but what they remember of messages as such.
 pub fn state(bench: &Bench) -> Vec<String> {
-    const OF_MESSAGES: [&str; 5] = ["answers", "calls", "challenges", "early", "requests"];
+    const OF_MESSAGES: [&str; 6] = ["answers", "calls", "challenges", "early", "requests", "tls_requests"];
     let mut state = Vec::new();
     for host in bench.hosts() {
         let sizes = bench.sizes(host.as_str());

@@ -3,7 +3,12 @@
 use ntmobile_proto::node::{Node, NodeEvent};
 use ntmobile_strategies::registry::{Choices, Kind};
 use ntmobile_tests::bench::{Bench, Trouble};
-use ntmobile_tests::network::{connect, every_choice, join, joined, network, outcome};
+use ntmobile_tests::network::{at, connect, every_choice, join, joined, network, outcome};
+use ntmobile_wire::frame::Frame;
+use ntmobile_wire::identifier::{ApplicationId, Session, Transaction};
+use ntmobile_wire::key::{PublicKey, SecretText};
+use ntmobile_wire::message::{Credential, LoginRequest};
+use ntmobile_wire::name::Account;
 use std::time::Duration;
 
 fn two_nodes(seed: u64, choices: &Choices) -> Bench {
@@ -152,4 +157,25 @@ fn a_tunnel_request_that_overtakes_its_direction_costs_no_retransmission() {
     // DNS 20, Key Sharing 40, then eight steps of 10: request, information asked and told, direction down to Alice in two,
     // acknowledgement back in two, direction to Bob.
     assert_eq!(connected.map(|(at, _)| at.since(started)), Some(Duration::from_millis(20 + 40 + 80)));
+}
+
+/// A node whose DC takes long to ask the AS logs in once more on another connection, in the same words: that is the same login.
+#[test]
+fn a_login_at_the_coordinator_that_comes_again_is_one_login() {
+    let mut bench = network(8, &Choices::default());
+    bench.passwords.insert("alice@u1.example".to_owned(), "right".to_owned());
+    let message = LoginRequest {
+        account: Account::parse("alice@u1.example").expect("an account"),
+        credential: Credential::Password(SecretText::new("right")),
+        application: ApplicationId(0),
+        public_key: PublicKey([5; 32]),
+    };
+    let frame = Frame { transaction: Transaction(9), session: Session(7), message: message.into(), trace: None };
+    for _ in 0..2 {
+        bench.inject_tls("dc.u1.example", at("198.51.100.1"), None, frame.encode());
+        bench.run_for(Duration::from_millis(1));
+    }
+    bench.run_for(Duration::from_secs(2));
+    assert_eq!((bench.count("account.authenticated"), bench.count("tls.request_repeated")), (1, 1));
+    assert_eq!(bench.sizes("dc.u1.example").of("keys"), 1, "{:?}", bench.sizes("dc.u1.example"));
 }

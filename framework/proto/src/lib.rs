@@ -20,6 +20,7 @@ pub mod notification_server;
 pub mod packet;
 pub mod policy;
 pub mod relay_server;
+mod repeated_requests;
 pub mod resolver;
 #[cfg(test)]
 mod scripted;

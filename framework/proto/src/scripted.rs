@@ -264,7 +264,8 @@ impl<M: Machine> Script<M> {
         session: Session,
         message: impl Into<Message>,
     ) -> RequestId {
-        let frame = Frame { transaction: Transaction(9), session, message: message.into(), trace: None }.encode();
+        let transaction = Transaction(self.next_request + 1);
+        let frame = Frame { transaction, session, message: message.into(), trace: None }.encode();
         self.tls_frame(certificate, frame)
     }
 

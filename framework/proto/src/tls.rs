@@ -173,6 +173,11 @@ pub struct TlsTicket {
 }
 
 impl TlsTicket {
+    /// What the client calls the request; it does so again when it repeats it.
+    pub(crate) fn number(&self) -> (Session, Transaction) {
+        (self.session, self.transaction)
+    }
+
     /// Whether the client has proved that it plays this part under this name.
     pub fn is_from(&self, role: CertificateRole, name: &Fqdn) -> bool {
         self.certificate.as_ref().is_some_and(|certificate| certificate.proves(role, name))
@@ -241,6 +246,11 @@ pub fn answer<E>(cx: &mut Context<'_, E>, own_session: Session, ticket: &TlsTick
     }
     let frame = Frame { transaction: ticket.transaction, session: own_session, message, trace: context }.encode();
     cx.push(Effect::TlsAnswer { request: ticket.request, frame });
+}
+
+/// A refusal as an answer.
+pub(crate) fn refusal(code: RefusalCode, detail: &str) -> Refusal {
+    Refusal { code, detail: detail.to_owned(), negotiation: None }
 }
 
 /// Refuses a request that its sender's certificate does not entitle it to make.

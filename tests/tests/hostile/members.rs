@@ -45,7 +45,8 @@ fn key(id: u64) -> NamedKey {
 }
 
 fn asks(bench: &mut Bench, server: &str, who: Option<&str>, message: impl Into<Message>) {
-    let frame = Frame { transaction: Transaction(9), session: Session(0xBAD), message: message.into(), trace: None };
+    let transaction = Transaction(bench.now.0);
+    let frame = Frame { transaction, session: Session(0xBAD), message: message.into(), trace: None };
     let certificate = who.map(|who| certificate_of(&name(who)));
     bench.inject_tls(server, at("192.0.2.66"), certificate, frame.encode());
     bench.run_for(Duration::ZERO);

@@ -4,7 +4,7 @@ use super::{AccountServer, AccountServerEvent, Cx, Waiting};
 use crate::certificate::CertificateRole;
 use crate::machine::{Effect, Lookup, LookupFailure, ServerAddresses, Verdict};
 use crate::time::Instant;
-use crate::tls::{self, TlsCallError, TlsTarget, TlsTicket};
+use crate::tls::{TlsCallError, TlsTarget, TlsTicket};
 use crate::trace::{Span, SpanKind};
 use ntmobile_wire::identifier::Session;
 use ntmobile_wire::key::{NamedKey, SecretBytes};
@@ -264,7 +264,7 @@ impl AccountServer {
 
     fn end(&mut self, cx: &mut Cx<'_>, id: u64, answer: Message) {
         if let Some(login) = self.forget(id) {
-            tls::answer(cx, self.session, &login.ticket, answer);
+            self.repeated.answer(cx, self.session, &login.ticket, answer);
         }
     }
 
@@ -275,7 +275,14 @@ impl AccountServer {
         }
     }
 
-    fn refuse_login(&self, cx: &mut Cx<'_>, ticket: &TlsTicket, account: &Account, code: RefusalCode, detail: &str) {
+    fn refuse_login(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ticket: &TlsTicket,
+        account: &Account,
+        code: RefusalCode,
+        detail: &str,
+    ) {
         cx.event(AccountServerEvent::Refused { account: account.clone(), code, detail: detail.to_owned() });
         self.refuse(cx, ticket, code, detail);
     }

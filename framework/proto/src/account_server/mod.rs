@@ -20,6 +20,7 @@ pub use event::AccountServerEvent;
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
 use crate::machine::{Context, Input, Machine};
+use crate::repeated_requests::RepeatedRequests;
 use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::tls::{self, TlsClient, TlsTicket};
@@ -53,6 +54,8 @@ pub struct AccountServer {
     tls: TlsClient<u64>,
     coordinators: KnownCoordinators,
     deadlines: Deadlines<u64>,
+    /// Hashing a password may take longer than a client waits before it asks once more.
+    repeated: RepeatedRequests,
 }
 
 impl AccountServer {
@@ -69,18 +72,20 @@ impl AccountServer {
             tls: TlsClient::default(),
             coordinators: KnownCoordinators::new(config.coordinator_memory, config.coordinators),
             deadlines: Deadlines::default(),
+            repeated: RepeatedRequests::default(),
             config,
         }
     }
 
-    fn refuse_bearer(&self, cx: &mut Cx<'_>, ticket: &TlsTicket, detail: &str) {
-        cx.count("account.refused");
-        tls::refuse_bearer(cx, self.session, ticket, detail);
+    fn refuse_bearer(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, detail: &str) {
+        cx.count("tls.bearer_refused");
+        self.refuse(cx, ticket, RefusalCode::NotAllowed, detail);
     }
 
-    fn refuse(&self, cx: &mut Cx<'_>, ticket: &TlsTicket, code: RefusalCode, detail: &str) {
+    fn refuse(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, code: RefusalCode, detail: &str) {
         cx.count("account.refused");
-        tls::refuse(cx, self.session, ticket, code, detail);
+        cx.count("tls.refused");
+        self.repeated.answer(cx, self.session, ticket, tls::refusal(code, detail));
     }
 }
 
@@ -93,6 +98,9 @@ impl Machine for AccountServer {
             Input::TlsRequest { request, from, certificate, frame } => {
                 let accepted = tls::accept(cx, self.session, (request, from), certificate, &frame);
                 let Some((ticket, message)) = accepted else { return };
+                if self.repeated.take(cx, self.session, &ticket, &message) {
+                    return;
+                }
                 match Asked::of(message) {
                     Some(asked) => self.asked(cx, ticket, asked),
                     None => self.refuse(cx, &ticket, RefusalCode::Unsupported, "an Account Server does not do this"),
@@ -130,10 +138,11 @@ impl Machine for AccountServer {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.repeated.deadline()].into_iter().flatten().min()
     }
 
     fn expire(&mut self, cx: &mut Cx<'_>) {
+        self.repeated.expire(cx.now);
         while let Some(id) = self.deadlines.pop_due(cx.now) {
             self.took_too_long(cx, id);
         }
@@ -144,5 +153,6 @@ impl Machine for AccountServer {
             .with("logins", self.logins.len())
             .with("calls", self.waiting.len() + self.tls.len())
             .with("coordinators", self.coordinators.len())
+            .with("tls_requests", self.repeated.len())
     }
 }

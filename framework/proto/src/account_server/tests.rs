@@ -19,6 +19,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod repetitions;
+
 type As = Script<AccountServer>;
 
 const SEED: [u8; 32] = [3; 32];

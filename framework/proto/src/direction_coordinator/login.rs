@@ -64,18 +64,23 @@ impl DirectionCoordinator {
 
     /// A node logs in here (`via-dc`).
     pub(super) fn login_requested(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, request: LoginRequest) {
-        let session = self.endpoint.session();
+        // The AS may take longer than the node waits before it asks once more.
+        if self.repeated_logins.take(cx, self.endpoint.session(), &ticket, &request.clone().into()) {
+            return;
+        }
         if *request.account.domain() != self.config.domain {
-            return tls::refuse(cx, session, &ticket, RefusalCode::NoSuchName, "not an account of this DC's domain");
+            return self.refuse_login(cx, &ticket, RefusalCode::NoSuchName, "not an account of this DC's domain");
         }
         if !ticket.may_be(&request.account.node()) {
-            return tls::refuse_bearer(cx, session, &ticket, "the certificate is not that of the account's node");
+            cx.count("tls.bearer_refused");
+            let detail = "the certificate is not that of the account's node";
+            return self.refuse_login(cx, &ticket, RefusalCode::NotAllowed, detail);
         }
         if let Credential::CurrentKey { key_id, proof } = request.credential {
             return self.login_again(cx, ticket, &request, key_id, &proof);
         }
         if self.logins.len() >= LOGINS {
-            return tls::refuse(cx, session, &ticket, RefusalCode::Overloaded, "too many logins at once; try again");
+            return self.refuse_login(cx, &ticket, RefusalCode::Overloaded, "too many logins at once; try again");
         }
         let id = self.draw_id();
         let trace = ticket.trace;
@@ -91,6 +96,16 @@ impl DirectionCoordinator {
         }
     }
 
+    fn answer_login(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, message: impl Into<Message>) {
+        self.repeated_logins.answer(cx, self.endpoint.session(), ticket, message);
+    }
+
+    /// Refuses a login.
+    pub(super) fn refuse_login(&mut self, cx: &mut Cx<'_>, ticket: &TlsTicket, code: RefusalCode, detail: &str) {
+        cx.count("tls.refused");
+        self.answer_login(cx, ticket, tls::refusal(code, detail));
+    }
+
     /// A node logs in again under the key that it has: the AS is not asked.
     fn login_again(
         &mut self,
@@ -100,7 +115,6 @@ impl DirectionCoordinator {
         key_id: KeyId,
         proof: &[u8; 32],
     ) {
-        let session = self.endpoint.session();
         let peer = Peer { name: request.account.node(), application: request.application };
         let proved = self.endpoint.association(key_id).is_some_and(|association| {
             *association.peer() == peer
@@ -108,7 +122,7 @@ impl DirectionCoordinator {
         });
         if !proved {
             let detail = "the key has expired or is not known here; log in with the account's credential";
-            return tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, detail);
+            return self.refuse_login(cx, &ticket, RefusalCode::ExpiredKey, detail);
         }
         let vouched = self.nodes.get(&peer).and_then(|record| record.vouched.clone());
         let ends = cx.wall.0.saturating_add(self.config.node_key_lifetime.as_secs());
@@ -119,7 +133,7 @@ impl DirectionCoordinator {
         match vouched.filter(fits) {
             Some(vouched) => self.grant(cx, ticket, peer, vouched.response),
             // A new public key needs the AS's word anew, and it must outlive the key.
-            None => tls::refuse(cx, session, &ticket, RefusalCode::ExpiredKey, "log in with the account's credential"),
+            None => self.refuse_login(cx, &ticket, RefusalCode::ExpiredKey, "log in with the account's credential"),
         }
     }
 
@@ -136,8 +150,7 @@ impl DirectionCoordinator {
                 self.deadlines.cancel(&Due::Login(id));
                 if let Some(login) = self.logins.remove(&id) {
                     let detail = format!("the Account Server cannot be found: {failure}");
-                    let session = self.endpoint.session();
-                    tls::refuse(cx, session, &login.ticket, RefusalCode::ServerUnreachable, &detail);
+                    self.refuse_login(cx, &login.ticket, RefusalCode::ServerUnreachable, &detail);
                 }
             }
         }
@@ -162,7 +175,7 @@ impl DirectionCoordinator {
     pub(super) fn login_took_too_long(&mut self, cx: &mut Cx<'_>, id: u64) {
         if let Some(LoginInProgress { ticket, .. }) = self.logins.remove(&id) {
             let detail = "the Account Server does not answer";
-            tls::refuse(cx, self.endpoint.session(), &ticket, RefusalCode::ServerUnreachable, detail);
+            self.refuse_login(cx, &ticket, RefusalCode::ServerUnreachable, detail);
         }
     }
 
@@ -170,16 +183,15 @@ impl DirectionCoordinator {
     pub(super) fn authenticated(&mut self, cx: &mut Cx<'_>, id: u64, result: Result<(Session, Message), TlsCallError>) {
         let Some(LoginInProgress { ticket, request }) = self.logins.remove(&id) else { return };
         self.deadlines.cancel(&Due::Login(id));
-        let session = self.endpoint.session();
         match result {
             Ok((_, Message::AuthenticationResponse(response))) => {
                 let peer = Peer { name: request.account.node(), application: request.application };
                 self.grant(cx, ticket, peer, response);
             }
-            Ok(_) => tls::refuse(cx, session, &ticket, RefusalCode::ServerUnreachable, "the AS answers nonsense"),
-            Err(TlsCallError::Refused(refusal)) => tls::answer(cx, session, &ticket, refusal),
+            Ok(_) => self.refuse_login(cx, &ticket, RefusalCode::ServerUnreachable, "the AS answers nonsense"),
+            Err(TlsCallError::Refused(refusal)) => self.answer_login(cx, &ticket, refusal),
             Err(error) => {
-                tls::refuse(cx, session, &ticket, RefusalCode::ServerUnreachable, &format!("the AS: {error}"));
+                self.refuse_login(cx, &ticket, RefusalCode::ServerUnreachable, &format!("the AS: {error}"));
             }
         }
     }
@@ -187,7 +199,7 @@ impl DirectionCoordinator {
     /// Makes K_ntmdc and, once it is stored, tells the node.
     fn grant(&mut self, cx: &mut Cx<'_>, ticket: TlsTicket, peer: Peer, vouched: AuthenticationResponse) {
         if let Err((code, detail)) = self.check_application(&peer) {
-            return tls::refuse(cx, self.endpoint.session(), &ticket, code, detail);
+            return self.refuse_login(cx, &ticket, code, detail);
         }
         let key = NamedKey::draw(cx.entropy);
         let writes = vec![
@@ -216,6 +228,6 @@ impl DirectionCoordinator {
             voucher: vouched.voucher,
             voucher_key: vouched.voucher_key,
         };
-        tls::answer(cx, session, ticket, response);
+        self.answer_login(cx, ticket, response);
     }
 }

@@ -39,6 +39,7 @@ use crate::calls::Calls;
 use crate::deadlines::Deadlines;
 use crate::endpoint::{Arrival, Endpoint, Path, Peer, Ticket, TimedOut};
 use crate::machine::{CallId, Context, Input, LookupFailure, Machine, Record, ServerAddresses, StoreFailure};
+use crate::repeated_requests::RepeatedRequests;
 use crate::sizes::Sizes;
 use crate::time::Instant;
 use crate::tls::{self, TlsClient, TlsOutcome, TlsTicket};
@@ -126,6 +127,7 @@ pub struct DirectionCoordinator {
     nodes: Nodes,
     servers: Servers,
     logins: BTreeMap<u64, LoginInProgress>,
+    repeated_logins: RepeatedRequests,
     registrations: BTreeMap<u64, RegistrationInProgress>,
     directions: BTreeMap<u64, Direction>,
     /// Whose they are: by the node that asked.
@@ -154,6 +156,7 @@ impl DirectionCoordinator {
             nodes,
             servers: Servers::default(),
             logins: BTreeMap::new(),
+            repeated_logins: RepeatedRequests::default(),
             registrations: BTreeMap::new(),
             directions: BTreeMap::new(),
             direction_shares: Shares::default(),
@@ -306,10 +309,12 @@ impl DirectionCoordinator {
         let failure = result.err().map(|failure| format!("{}: {failure}", self.config.name));
         match (self.calls.close(call), failure) {
             // Whoever asked does not have the key: nothing is held that is not stored.
-            (
-                Some(Wait::KeyStored(ticket, _) | Wait::LoginStored(ticket, _) | Wait::SharedKeyStored(ticket, _)),
-                Some(failure),
-            ) => tls::refuse(cx, self.endpoint.session(), &ticket, RefusalCode::StorageFailed, &failure),
+            (Some(Wait::LoginStored(ticket, _)), Some(failure)) => {
+                self.refuse_login(cx, &ticket, RefusalCode::StorageFailed, &failure);
+            }
+            (Some(Wait::KeyStored(ticket, _) | Wait::SharedKeyStored(ticket, _)), Some(failure)) => {
+                tls::refuse(cx, self.endpoint.session(), &ticket, RefusalCode::StorageFailed, &failure)
+            }
             (Some(Wait::KeyStored(ticket, key)), None) => self.stored_key(cx, &ticket, *key),
             (Some(Wait::LoginStored(ticket, grant)), None) => self.stored_login(cx, &ticket, *grant),
             (Some(Wait::SharedKeyStored(ticket, request)), None) => self.stored_shared_key(cx, &ticket, *request),
@@ -382,10 +387,12 @@ impl Machine for DirectionCoordinator {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.endpoint.deadline(), self.deadlines.next()].into_iter().flatten().min()
+        let own = [self.endpoint.deadline(), self.deadlines.next(), self.repeated_logins.deadline()];
+        own.into_iter().flatten().min()
     }
 
     fn expire(&mut self, cx: &mut Cx<'_>) {
+        self.repeated_logins.expire(cx.now);
         for timed_out in self.endpoint.expire(cx) {
             self.timed_out(cx, timed_out);
         }
@@ -407,6 +414,7 @@ impl Machine for DirectionCoordinator {
             .with("calls", self.calls.len() + self.tls.len())
             .with("server_keys", self.servers.len())
             .with("logins", self.logins.len())
+            .with("tls_requests", self.repeated_logins.len())
             .with("registrations", self.registrations.len())
             .with("directions", self.directions.len())
             .with("deliveries", self.deliveries.len())
