@@ -181,6 +181,12 @@ impl Engine {
         Ok(outcome.await.map_err(|_forgotten| LookupError::Interrupted)??)
     }
 
+    /// Has a round trip to this peer measured, inside its tunnel; [`NodeEvent::RoundTrip`] tells it.
+    pub async fn measure(&self, peer: Peer) {
+        // A node that is no more has no tunnels.
+        let _ = self.handle.ask(NodeCommand::Measure { peer }).await;
+    }
+
     /// Everything that happens to the node from now on. Who does not listen loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<NodeEvent> {
         self.outcomes.listen()

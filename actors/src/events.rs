@@ -58,7 +58,13 @@ impl EntityEvent {
     /// Whether it comes again and again while nothing changes, once for every node: too much for most logs.
     pub fn is_routine(&self) -> bool {
         match self {
-            Self::Node(event) => matches!(event, NodeEvent::Registered { .. } | NodeEvent::Connected { .. }),
+            Self::Node(event) => matches!(
+                event,
+                NodeEvent::Registered { .. }
+                    | NodeEvent::Connected { .. }
+                    | NodeEvent::TunnelFailed { .. }
+                    | NodeEvent::RoundTrip { .. }
+            ),
             Self::DirectionCoordinator(event) => matches!(event, DirectionCoordinatorEvent::Registered { .. }),
             Self::NotificationServer(event) => matches!(
                 event,

@@ -117,7 +117,11 @@ impl Subscriber<NodeEvent> for Dispatcher {
             NodeEvent::TunnelBuilt { connection, .. } => {
                 self.carrier.tunnel_stands(&connection.peer, connection.addresses);
             }
-            NodeEvent::Registered { .. } | NodeEvent::RegistrationLost(_) | NodeEvent::TunnelClosed { .. } => {}
+            NodeEvent::Registered { .. }
+            | NodeEvent::RegistrationLost(_)
+            | NodeEvent::TunnelFailed { .. }
+            | NodeEvent::RoundTrip { .. }
+            | NodeEvent::TunnelClosed { .. } => {}
         }
     }
 

@@ -314,6 +314,10 @@ pub struct PathArguments {
 
     /// The peer's name.
     pub(crate) name: String,
+
+    /// As one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `ntm ping`.

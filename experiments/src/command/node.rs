@@ -3,7 +3,7 @@
 use crate::cli::host::{NodeArguments, PathArguments, StatusArguments};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
-use ntmobile_host::up::chronicle::{PeerStatus, Status};
+use ntmobile_host::up::chronicle::{AttemptStatus, PeerStatus, Status, TunnelStatus};
 use ntmobile_host::up::control::{Answer, ControlError, Order, ask};
 use std::io::{Write, stdout};
 
@@ -25,11 +25,7 @@ pub fn status(arguments: &StatusArguments, terminal: &Terminal) -> Result<(), Fa
     for peer in &status.peers {
         writeln!(out, "\n  {}  {}", peer.name, way(peer))?;
         if let Some(tunnel) = &peer.tunnel {
-            writeln!(
-                out,
-                "    in {} packets, {} octets; out {} packets, {} octets",
-                tunnel.packets_in, tunnel.bytes_in, tunnel.packets_out, tunnel.bytes_out
-            )?;
+            write_tunnel(&mut out, tunnel)?;
         }
         if let Some(last) = peer.happenings.last() {
             writeln!(out, "    {} ago {}", time(last.ago_s), last.what)?;
@@ -38,7 +34,23 @@ pub fn status(arguments: &StatusArguments, terminal: &Terminal) -> Result<(), Fa
     Ok(())
 }
 
-/// Shows how packets to one peer go, and what happened to their tunnel.
+fn write_tunnel(out: &mut impl Write, tunnel: &TunnelStatus) -> std::io::Result<()> {
+    let mut facts = vec![format!("for {}", time(tunnel.since_s))];
+    if tunnel.path_since_s != tunnel.since_s {
+        facts.push(format!("this way for {}", time(tunnel.path_since_s)));
+    }
+    facts.extend(tunnel.round_trip_us.map(|time| format!("round trip {}.{} ms", time / 1_000, time % 1_000 / 100)));
+    facts.extend(tunnel.handover_ms.map(|time| format!("last move took {time} ms")));
+    facts.extend(tunnel.room.map(|octets| format!("room for {octets} octets")));
+    writeln!(out, "    {}", facts.join(", "))?;
+    writeln!(
+        out,
+        "    in {} packets, {} octets; out {} packets, {} octets",
+        tunnel.packets_in, tunnel.bytes_in, tunnel.packets_out, tunnel.bytes_out
+    )
+}
+
+/// Shows how packets to one peer go, why, what was tried, and what happened to their tunnel.
 pub fn path(arguments: &PathArguments) -> Result<(), Failure> {
     let status = fetch(&arguments.node)?;
     let name = arguments.name.to_lowercase();
@@ -47,13 +59,38 @@ pub fn path(arguments: &PathArguments) -> Result<(), Failure> {
         return Err(ControlError::Refused(why).into());
     };
     let mut out = stdout().lock();
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(peer).map_err(std::io::Error::from)?)?;
+        return Ok(());
+    }
     writeln!(out, "{}  {}", peer.name, way(peer))?;
+    if let Some(because) = peer.tunnel.as_ref().and_then(|tunnel| tunnel.relayed_because.as_ref()) {
+        writeln!(out, "  relayed because {because}")?;
+    }
     let addresses: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
-    writeln!(out, "  known here as {}", addresses.join(", "))?;
+    if !addresses.is_empty() {
+        writeln!(out, "  known here as {}", addresses.join(", "))?;
+    }
+    for attempt in &peer.attempts {
+        writeln!(out, "  tried {}", tried(attempt))?;
+    }
     for happening in &peer.happenings {
         writeln!(out, "  {} ago {}", time(happening.ago_s), happening.what)?;
     }
     Ok(())
+}
+
+/// One attempt, in a line.
+fn tried(attempt: &AttemptStatus) -> String {
+    let candidates: Vec<String> = attempt.candidates.iter().map(ToString::to_string).collect();
+    let (verb, way) = (if attempt.is_ours { "to" } else { "from" }, candidates.join(", "));
+    let by = attempt.relay.as_ref().map_or("directly".to_owned(), |relay| format!("through {relay}"));
+    let outcome = match (&attempt.answered, &attempt.failure) {
+        (_, Some(failure)) => failure.clone(),
+        (Some(answered), None) => format!("{answered} answered"),
+        (None, None) => "nobody answered".to_owned(),
+    };
+    format!("{by} {verb} {way} ({}): {outcome} after {} ms", attempt.reason, attempt.took_ms)
 }
 
 /// Has the node leave.

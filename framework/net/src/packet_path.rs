@@ -50,7 +50,7 @@ use relay::{Forwarder, Forwarding};
 use socket::{LONGEST_TRAIN, MOST_DATAGRAMS};
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -80,6 +80,11 @@ pub fn largest_super_packet(mtu: u16) -> u32 {
     let datagrams = (LONGEST_TRAIN / sealed_length(mtu.into())).clamp(1, MOST_DATAGRAMS);
     // The kernel sets headers apart and cuts at what applications' segments carry, which is at least so much less.
     (datagrams * usize::from(mtu.saturating_sub(40))).clamp(2_048, 65_536) as u32
+}
+
+/// The largest inner packet that goes to this next hop in one piece, as far as the kernel knows the path.
+pub fn path_room(next_hop: SocketAddr) -> io::Result<usize> {
+    Ok(outbound::room(next_hop, socket::path_mtu(next_hop)?))
 }
 
 /// What the threads share.

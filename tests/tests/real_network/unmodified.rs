@@ -71,7 +71,21 @@ fn programs_reach_nodes_by_name_and_stay_connected_while_their_host_moves() {
 
     let (code, said) = network.ask("alice", &["path", "bob.u2.example"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("built: goes through rs1") && said.contains("moved: goes through rs1"), "{said}");
+    let parts = [
+        "built in ",
+        "moved in ",
+        "goes through rs1",
+        "relayed because ",
+        "tried through rs1",
+        "(handover): 203.0.113.4:4500 answered",
+    ];
+    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    let (code, said) = network.ask("alice", &["path", "bob.u2.example", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let parts = ["\"relay\": \"rs1.u1.example\"", "\"room\": 14", "\"handover_ms\": ", "\"reason\": \"handover\""];
+    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    let measured = |said: &str| said.contains("\"round_trip_us\": ") && !said.contains("\"round_trip_us\": null");
+    assert!(measured(&said), "{said}");
 
     // A polite end leaves nothing but the new network's own route behind.
     assert_eq!(network.ask("alice", &["down"]).0, Some(0));

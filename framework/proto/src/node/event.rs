@@ -1,5 +1,6 @@
 //! What an application asks of its node, and what the node tells it.
 
+use super::Attempt;
 use crate::endpoint::Peer;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::identifier::ApplicationId;
@@ -7,6 +8,7 @@ use ntmobile_wire::message::{Refusal, RefusalCode};
 use ntmobile_wire::name::Fqdn;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 use thiserror::Error;
 
 /// What is asked of a node.
@@ -22,6 +24,12 @@ pub enum NodeCommand {
         peer: Fqdn,
         /// Which of its applications; 0 for its default.
         application: ApplicationId,
+    },
+    /// Find out how long a round trip to this peer takes, if a tunnel to it stands; told by [`NodeEvent::RoundTrip`], unless the
+    /// question or its answer is lost.
+    Measure {
+        /// The peer.
+        peer: Peer,
     },
     /// Close every tunnel and stop keeping reachable.
     Leave,
@@ -139,12 +147,14 @@ impl fmt::Display for NodeEvent {
             Self::RegistrationLost(error) => write!(f, "lost its registration: {error}"),
             Self::Connected { connection, .. } => write!(f, "reaches {} {}", connection.peer, by(connection)),
             Self::ConnectFailed { error, .. } => write!(f, "found no way: {error}"),
-            Self::TunnelBuilt { connection, handover: false } => {
+            Self::TunnelBuilt { connection, handover: false, .. } => {
                 write!(f, "has a tunnel to {} {}", connection.peer, by(connection))
             }
-            Self::TunnelBuilt { connection, handover: true } => {
+            Self::TunnelBuilt { connection, handover: true, .. } => {
                 write!(f, "has moved its tunnel to {}, which goes {}", connection.peer, by(connection))
             }
+            Self::TunnelFailed { peer, error, .. } => write!(f, "has found no way to {peer}: {error}"),
+            Self::RoundTrip { peer, took } => write!(f, "is {} µs from {peer} and back", took.as_micros()),
             Self::TunnelClosed { peer, reason } => write!(f, "has no tunnel to {peer} any more: {reason}"),
         }
     }
@@ -189,6 +199,26 @@ pub enum NodeEvent {
         connection: Connection,
         /// Whether it replaces one, after a move.
         handover: bool,
+        /// How long that took: since it was asked for, or since this end noticed that it had moved.
+        took: Duration,
+        /// What was tried until it stood; the last of it succeeded.
+        attempts: Vec<Attempt>,
+    },
+    /// A tunnel did not come about, whoever asked for it.
+    TunnelFailed {
+        /// The peer.
+        peer: Peer,
+        /// Why.
+        error: ConnectError,
+        /// What was tried.
+        attempts: Vec<Attempt>,
+    },
+    /// What [`NodeCommand::Measure`] has found.
+    RoundTrip {
+        /// The peer.
+        peer: Peer,
+        /// From the question to the answer, inside the tunnel.
+        took: Duration,
     },
     /// A tunnel is gone.
     TunnelClosed {

@@ -8,7 +8,7 @@
 //! A node that gets a packet for a tunnel it does not have says so (*Source Unknown*). That is not authentic: it is a reason to
 //! ask sooner, never to end a tunnel. However often it comes, a peer is asked once in [`Liveness::silence`].
 
-use super::{Cx, Due, Node};
+use super::{Cx, Due, Node, NodeEvent};
 use crate::endpoint::{Peer, Retry};
 use crate::machine::Effect;
 use crate::time::Instant;
@@ -82,6 +82,26 @@ impl Node {
             self.begin_probing(cx, peer, "source unknown");
         } else {
             cx.count("node.source_unknown_ignored");
+        }
+    }
+
+    /// Asks the peer for the sake of how long the answer takes. Answers have no numbers, so there is one question at a time.
+    pub(super) fn measure(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let patience = self.config.liveness.silence;
+        let Some(built) = self.peers.get_mut(peer).and_then(|entry| entry.built.as_mut()) else { return };
+        let is_asked = built.measuring.is_some_and(|asked| cx.now.since(asked) < patience);
+        if built.probing.is_none() && !is_asked {
+            built.measuring = Some(cx.now);
+            self.send_control(cx, peer, TunnelProbe.into());
+        }
+    }
+
+    /// The peer has answered.
+    pub(super) fn measured(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
+        let Some(built) = self.peers.get_mut(peer).and_then(|entry| entry.built.as_mut()) else { return };
+        let asked = built.measuring.take().filter(|_| built.probing.is_none());
+        if let Some(asked) = asked {
+            cx.event(NodeEvent::RoundTrip { peer: peer.clone(), took: cx.now.since(asked) });
         }
     }
 

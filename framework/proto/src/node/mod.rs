@@ -19,6 +19,7 @@
 //! | `liveness` | tunnels whose other end is gone |
 
 mod agreement;
+mod attempt;
 mod config;
 mod early;
 mod event;
@@ -32,6 +33,7 @@ mod peers;
 mod registration;
 mod upkeep;
 
+pub use attempt::Attempt;
 pub use config::NodeConfig;
 pub use event::{ConnectError, Connection, JoinError, NodeCommand, NodeEvent};
 pub use liveness::Liveness;
@@ -379,6 +381,7 @@ impl Machine for Node {
             NodeCommand::Connect { waiter, peer, application } => {
                 self.connect(cx, waiter, Peer { name: peer, application });
             }
+            NodeCommand::Measure { peer } => self.measure(cx, &peer),
             NodeCommand::Leave => self.command_leave(cx),
         }
     }

@@ -5,6 +5,7 @@ use super::{ConnectError, Connection, Cx, Due, Node, NodeEvent, Tag};
 use crate::endpoint::{Association, Path, Peer, Request, Retry, Ticket};
 use crate::packet::Tunnel;
 use crate::policy::{Opening, OuterKey};
+use crate::time::Instant;
 use ntmobile_wire::identifier::Negotiation;
 use ntmobile_wire::key::{NamedKey, PublicKey};
 use ntmobile_wire::message::{
@@ -40,6 +41,7 @@ pub(super) struct Negotiating {
     pub(super) peer_public_key: Option<PublicKey>,
     pub(super) k_mncn: Option<NamedKey>,
     pub(super) tunnel: Option<Arc<Tunnel>>,
+    pub(super) since: Instant,
     trace: Option<TraceContext>,
 }
 
@@ -52,7 +54,7 @@ impl Negotiating {
         }
     }
 
-    fn relay(&self) -> Option<Fqdn> {
+    pub(super) fn relay(&self) -> Option<Fqdn> {
         match &self.direction.route {
             Route::Relayed { relay, .. } => Some(relay.clone()),
             Route::Direct { .. } => None,
@@ -88,6 +90,7 @@ impl Node {
             peer_public_key,
             k_mncn: None,
             tunnel: None,
+            since: cx.now,
             trace: trace.or(building_trace),
         };
         self.hold_negotiation_keys(&negotiating);
@@ -141,6 +144,8 @@ impl Node {
                 asked: None,
                 negotiation: Some(direction.negotiation),
                 reason: direction.reason,
+                since: cx.now,
+                attempts: Vec::new(),
                 span: None,
             });
         }
@@ -363,6 +368,8 @@ impl Node {
         let Some(negotiating) = self.negotiations.remove(&id) else { return };
         self.deadlines.cancel(&Due::Negotiation(id));
         let relay = negotiating.relay();
+        let remote = from.or_else(|| Some(negotiating.tunnel.as_ref()?.next_hop()));
+        let attempt = remote.map(|remote| negotiating.attempt(cx.now, Ok(remote)));
         let Negotiating { direction, peer, peer_public_key, k_mncn, tunnel, trace, .. } = negotiating;
         let (Some(tunnel), Some(k_mncn)) = (tunnel, k_mncn) else { return };
         if let Some(from) = from
@@ -403,20 +410,25 @@ impl Node {
             rekey: None,
             probing: None,
             probe_from: cx.now,
+            measuring: None,
         });
         let handover = previous.is_some();
         if let Some(previous) = previous {
             self.retire(cx, previous);
         }
-        if let Some(Building { span, reason, .. }) = building {
-            self.end_building_span(cx, &peer, span, reason, Ok(&connection));
+        let mut attempts = Vec::new();
+        let mut since = cx.now;
+        if let Some(mut building) = building {
+            attempt.into_iter().for_each(|attempt| building.note(attempt));
+            (attempts, since) = (building.attempts, building.since);
+            self.end_building_span(cx, &peer, building.span, building.reason, Ok(&connection));
         }
         self.watch(cx, &peer, direction.end, idle);
         cx.count("node.tunnel_built");
         for waiter in waiters {
             cx.event(NodeEvent::Connected { waiter, connection: connection.clone() });
         }
-        cx.event(NodeEvent::TunnelBuilt { connection, handover });
+        cx.event(NodeEvent::TunnelBuilt { connection, handover, took: cx.now.since(since), attempts });
     }
 
     /// A negotiation has come to nothing. The end that started asks for the relay where a direct path was tried.
@@ -425,13 +437,15 @@ impl Node {
         let peer = negotiating.peer.clone();
         let was_direct = matches!(negotiating.direction.route, Route::Direct { .. });
         let is_mn = negotiating.direction.end == TunnelEnd::Mn;
+        let attempt = negotiating.attempt(cx.now, Err(error.clone()));
         cx.count("node.negotiation_failed");
         self.refuse_unacknowledged(cx, id, &error);
         self.drop_negotiation(id);
         let Some(entry) = self.peers.get_mut(&peer) else { return };
-        let Some(building) = entry.building.as_ref().filter(|building| building.negotiation == Some(id)) else {
+        let Some(building) = entry.building.as_mut().filter(|building| building.negotiation == Some(id)) else {
             return;
         };
+        building.note(attempt);
         if !is_mn {
             // The end that started will try again or give up; whoever waits here waits no longer for that.
             if !entry.waiters.is_empty() {

@@ -1,7 +1,7 @@
 //! Which peers are none, building or built, and who waits for them.
 
 use super::liveness::Probing;
-use super::{ConnectError, Connection, Cx, Due, Node, NodeEvent, Tag};
+use super::{Attempt, ConnectError, Connection, Cx, Due, Node, NodeEvent, Tag};
 use crate::endpoint::{Path, Peer, Request, Retry};
 use crate::machine::Effect;
 use crate::packet::Tunnel;
@@ -66,6 +66,8 @@ pub(super) struct Built {
     pub(super) probing: Option<Probing>,
     /// Since when the peer may be asked again.
     pub(super) probe_from: Instant,
+    /// When the peer was asked for the sake of how long the answer takes.
+    pub(super) measuring: Option<Instant>,
 }
 
 /// A tunnel that is being built.
@@ -75,6 +77,10 @@ pub(super) struct Building {
     /// The negotiation, once directed.
     pub(super) negotiation: Option<Negotiation>,
     pub(super) reason: DirectionReason,
+    /// Since when.
+    pub(super) since: Instant,
+    /// What has been tried.
+    pub(super) attempts: Vec<Attempt>,
     /// The span of building it: the conversation itself, or a handover within it.
     pub(super) span: Option<BuildingSpan>,
 }
@@ -219,7 +225,8 @@ impl Node {
             self.drop_negotiation(old);
         }
         let entry = self.peers.entry(peer.clone()).or_default();
-        let span = match (previous.and_then(|building| building.span), reason, entry.trace) {
+        let (span, attempts) = previous.map_or((None, Vec::new()), |building| (building.span, building.attempts));
+        let span = match (span, reason, entry.trace) {
             // The same wish, by another way or from another place.
             (Some(span), ..) => span,
             (_, DirectionReason::Handover, Some(conversation)) => BuildingSpan {
@@ -246,7 +253,8 @@ impl Node {
             self.deadlines.set(Due::Probe, cx.now + PROBE_AFTER);
         }
         if let Some(entry) = self.peers.get_mut(peer) {
-            entry.building = Some(Building { asked: Some(asked), negotiation: None, reason, span: Some(span) });
+            let (asked, negotiation, span, since) = (Some(asked), None, Some(span), span.started);
+            entry.building = Some(Building { asked, negotiation, reason, since, attempts, span });
         }
     }
 
@@ -356,7 +364,9 @@ impl Node {
             self.peers.remove(peer);
         }
         cx.count("node.tunnel_failed");
-        if let Some(building) = building {
+        if let Some(mut building) = building {
+            let attempts = std::mem::take(&mut building.attempts);
+            cx.event(NodeEvent::TunnelFailed { peer: peer.clone(), error: error.clone(), attempts });
             self.end_building_span(cx, peer, building.span, building.reason, Err(&error));
             if let Some(asked) = building.asked {
                 self.endpoint.complete(cx, asked);

@@ -170,7 +170,10 @@ impl Node {
             Message::RekeyRequest(request) => self.rekey_requested(cx, &peer, &request),
             Message::RekeyResponse(response) => self.rekey_answered(cx, &peer, response.generation),
             Message::TunnelProbe(_) => self.send_control(cx, &peer, NtmAck::default().into()),
-            Message::NtmAck(_) => self.peer_is_there(cx, &peer),
+            Message::NtmAck(_) => {
+                self.measured(cx, &peer);
+                self.peer_is_there(cx, &peer);
+            }
             _ => cx.count("node.control_unexpected"),
         }
     }
