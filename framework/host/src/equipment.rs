@@ -29,6 +29,8 @@ use ntmobile_telemetry::export::Exporter;
 use ntmobile_telemetry::upload::{Collector, UploadError};
 use ntmobile_telemetry::{Recorder, Timeline, TimelineError};
 use rustls::RootCertStore;
+use std::fs::File;
+use std::io::{self, LineWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +59,9 @@ pub enum EquipmentError {
     /// TLS refused.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
-    /// The state directory cannot be used.
+    /// The state directory or the trace's file cannot be used.
     #[error(transparent)]
-    Directory(#[from] FileError),
+    File(#[from] FileError),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -74,7 +76,8 @@ pub(crate) struct Equipment {
     pub(crate) net: Arc<OsNet>,
     pub(crate) compute: Arc<dyn Compute>,
     exporter: Option<Exporter>,
-    export_every: Duration,
+    /// How often metrics are collected, where they go anywhere.
+    export_every: Option<Duration>,
 }
 
 impl Equipment {
@@ -84,14 +87,7 @@ impl Equipment {
         // The world begins when the host did, as the clock counts.
         let started = clock.now().since(Instant::ORIGIN).as_secs();
         let timeline = Timeline::open_ended(UnixTime(clock.wall().0.saturating_sub(started)))?;
-        let (recorder, exporter) = match &settings.otlp {
-            None => (Recorder::counting(timeline), None),
-            Some(url) => {
-                let failed = |error| tracing::warn!(%error, "the collector did not take a request");
-                let (queue, exporter) = Exporter::start(Collector::new(url, COLLECTOR_PATIENCE)?, failed);
-                (Recorder::new(timeline, queue), Some(exporter))
-            }
-        };
+        let (recorder, exporter) = recorder(name, settings, timeline)?;
         let options = NetOptions { allow_loopback: settings.loopback, ..options };
         let net = Arc::new(OsNet::new(options)?);
         let host = Host::start(HostParts {
@@ -104,18 +100,16 @@ impl Equipment {
             panics: PanicPolicy::Restart(RestartPolicy::default()),
         });
         let host = host.with_listener(Arc::new(log));
-        let export_every = settings.otlp_every.duration();
+        let export_every =
+            (settings.otlp.is_some() || settings.trace.is_some()).then(|| settings.otlp_every.duration());
         Ok(Self { host, net, compute: Arc::new(WorkerPool::new()), exporter, export_every })
     }
 
-    /// Collects metrics for the collector, for as long as it is polled; for ever idle where there is none.
+    /// Collects metrics for the collector and the file, for as long as it is polled; for ever idle where there are none.
     pub(crate) fn export(&self) -> impl Future<Output = ()> + use<> {
         let (clock, recorder, every) = (Arc::clone(self.host.clock()), self.host.recorder().clone(), self.export_every);
-        let is_wanted = self.exporter.is_some();
         async move {
-            if !is_wanted {
-                std::future::pending::<()>().await;
-            }
+            let Some(every) = every else { return std::future::pending().await };
             loop {
                 clock.sleep(every).await;
                 recorder.collect(clock.now());
@@ -187,6 +181,46 @@ impl Equipment {
     }
 }
 
+/// Where the process's spans and counts go.
+fn recorder(
+    name: &str,
+    settings: &HostSettings,
+    timeline: Timeline,
+) -> Result<(Recorder, Option<Exporter>), EquipmentError> {
+    let mut sinks: Vec<Box<dyn Write + Send>> = Vec::new();
+    if let Some(path) = &settings.trace {
+        let refused = |source| FileError::Refused { path: path.clone(), what: "written", source };
+        sinks.push(Box::new(LineWriter::new(File::create(path).map_err(refused)?)));
+    }
+    let mut exporter = None;
+    if let Some(url) = &settings.otlp {
+        let failed = |error| tracing::warn!(%error, "the collector did not take a request");
+        let (queue, started) = Exporter::start(Collector::new(url, COLLECTOR_PATIENCE)?, failed);
+        sinks.push(Box::new(queue));
+        exporter = Some(started);
+    }
+    if sinks.is_empty() {
+        return Ok((Recorder::counting(timeline), None));
+    }
+    let recorder = Recorder::new(timeline, Everywhere(sinks));
+    // So that every recording holds a metric, and with it the origin of its times.
+    recorder.count(name, "host.starts", 1);
+    Ok((recorder, exporter))
+}
+
+/// Writes to all of them.
+struct Everywhere(Vec<Box<dyn Write + Send>>);
+
+impl Write for Everywhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.iter_mut().try_for_each(|sink| sink.write_all(bytes)).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.iter_mut().try_for_each(Write::flush)
+    }
+}
+
 fn tell_of_certificate(held: &Held, now: UnixTime) {
     let left = Duration::from_secs(held.until.0.saturating_sub(now.0));
     let until = Written(held.until);
@@ -212,7 +246,7 @@ fn log(entity: &str, event: &EntityEvent) {
 mod tests {
     use super::*;
     use ntmobile_settings::units::ms;
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::net::TcpListener;
     use std::sync::mpsc;
 
@@ -246,5 +280,28 @@ mod tests {
             };
             assert!(request.starts_with(b"POST /v1/metrics "), "{}", String::from_utf8_lossy(&request));
         });
+    }
+
+    #[test]
+    fn what_is_recorded_is_in_the_file_while_the_host_runs() {
+        let home = tempfile::tempdir().expect("a directory for the test");
+        let path = home.path().join("trace.otlp.jsonl");
+        let trace = Some(path.clone());
+        let settings = HostSettings { trace, otlp_every: ms(10), loopback: true, ..HostSettings::default() };
+        actix_rt::System::new().block_on(async {
+            let equipment = Equipment::new("dc.u1.example", &settings, NetOptions::server()).expect("equipment");
+            equipment.host.recorder().count("dc.u1.example", "dc.registered", 1);
+            let came = async {
+                while !std::fs::read_to_string(&path).is_ok_and(|text| text.contains("dc.registered")) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::select! {
+                () = came => {}
+                () = equipment.export() => panic!("it exports for ever"),
+            }
+        });
+        let recording = ntmobile_telemetry::read::Recording::open(&path).expect("it reads back");
+        assert!(recording.epoch.is_some(), "the origin of its times is known");
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod conversation;
 pub mod export;
+pub mod merge;
 pub mod read;
 pub mod sequence;
 pub mod upload;

@@ -66,6 +66,9 @@ pub struct HostSettings {
     pub otlp: Option<String>,
     /// How often they are sent.
     pub otlp_every: TimeSpan,
+    /// The file that traces and metrics are written to as OTLP/JSON lines, whether or not a collector gets them too; none
+    /// where nothing is given.
+    pub trace: Option<PathBuf>,
     /// Whether addresses of the loopback interface count as the host's: for networks within one host.
     pub loopback: bool,
 }
@@ -79,12 +82,17 @@ impl Default for HostSettings {
             log_filter: "info".to_owned(),
             otlp: None,
             otlp_every: secs(10),
+            trace: None,
             loopback: false,
         }
     }
 }
 
 impl HostSettings {
+    pub(super) fn resolve(&mut self, directory: &Path) {
+        self.trace = self.trace.take().map(|trace| directory.join(trace));
+    }
+
     /// Where the resolver begins.
     pub fn root_servers(&self) -> Vec<SocketAddr> {
         if self.root_servers.is_empty() {

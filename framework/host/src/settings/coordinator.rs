@@ -194,6 +194,7 @@ impl SettingsFile for CoordinatorFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
+        self.host.resolve(directory);
         self.server.resolve(directory);
     }
 }

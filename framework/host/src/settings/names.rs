@@ -107,5 +107,7 @@ impl SettingsFile for NamesFile {
         }
     }
 
-    fn resolve(&mut self, _directory: &Path) {}
+    fn resolve(&mut self, directory: &Path) {
+        self.host.resolve(directory);
+    }
 }

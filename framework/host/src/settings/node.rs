@@ -187,6 +187,7 @@ impl SettingsFile for NodeFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
+        self.host.resolve(directory);
         let node = &mut self.node;
         node.certificates = directory.join(&node.certificates);
         node.state = node.state.take().map(|state| directory.join(state));

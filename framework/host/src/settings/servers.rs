@@ -101,6 +101,7 @@ impl SettingsFile for AccountServerFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
+        self.host.resolve(directory);
         self.server.resolve(directory);
     }
 }
@@ -169,6 +170,7 @@ impl SettingsFile for RelayServerFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
+        self.host.resolve(directory);
         self.server.resolve(directory);
     }
 }
@@ -237,6 +239,7 @@ impl SettingsFile for NotificationServerFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
+        self.host.resolve(directory);
         self.server.resolve(directory);
     }
 }

@@ -41,6 +41,7 @@ fn assert_true<F: SettingsFile + Debug + PartialEq>(forget: impl Fn(&mut F)) {
 fn forget_host(host: &mut HostSettings) {
     assert!(host.otlp.take().is_none_or(|url| url.starts_with("http://")));
     host.health = None;
+    host.trace = None;
 }
 
 #[test]

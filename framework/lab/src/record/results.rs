@@ -1,6 +1,7 @@
 //! What a run measured: one row for each conversation, and the CSV form of it.
 
 use ntmobile_proto::time::Instant;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -41,7 +42,8 @@ pub struct Conversation {
 }
 
 /// Which way packets go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Path {
     /// End to end.
     Direct,

@@ -1,11 +1,10 @@
 //! The life of a world, from its first server to the end of the scenario's time.
 
+use super::conclusion::conclude;
 use super::credentials::{Credentials, CredentialsError};
 use super::events::{Happenings, schedule};
 use super::guest::{Guest, Visit};
 use super::internet::{EquipmentError, Internet};
-use super::ledger::{Ledger, SetUp};
-use super::measure::Measurement;
 use super::names::{Names, NamesError};
 use super::nodes::{NodeError, Nodes};
 use super::servers::{ServerError, Servers};
@@ -16,6 +15,7 @@ use crate::record::events::EventLog;
 use crate::record::{Conversation, RunDirectory};
 use crate::run::RunError;
 use crate::scenario::Scenario;
+use ntmobile_actors::library::Node;
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::sizes::Sizes;
 use ntmobile_proto::time::{Instant, UnixTime};
@@ -160,7 +160,7 @@ impl Life {
         }
         Ok(Self {
             scenario: Rc::new(scenario.clone()),
-            board: Board::new(world.clone(), &scenario.traffic),
+            board: Board::new(Arc::new(world.clock()), &scenario.traffic),
             simulation,
             world,
             internet: Rc::new(internet),
@@ -223,32 +223,8 @@ impl Life {
     }
 
     fn conversations(&self, happenings: &Happenings) -> Vec<Conversation> {
-        let moved = happenings.moved.borrow();
-        let rows = self.board.rows();
-        let bounds = self.bounds(&rows);
-        let finish = |(row, bound): (&Measurement, Option<Duration>)| {
-            let (from, to, _) = row.ends();
-            let handovers: Vec<Instant> =
-                moved.iter().filter(|(who, _)| who == from || who == to).map(|(_, at)| *at).collect();
-            row.finish(&handovers, bound)
-        };
-        rows.iter().zip(bounds).map(finish).collect()
-    }
-
-    /// The least that each set-up can have taken, in the order of the rows.
-    fn bounds(&self, rows: &[Measurement]) -> Vec<Option<Duration>> {
         let topology = self.internet.topology.borrow();
-        let mut ledger = Ledger::new(&self.scenario, &topology);
-        let mut in_time: Vec<usize> = (0..rows.len()).collect();
-        in_time.sort_by_key(|index| rows[*index].ends().2);
-        let mut bounds = vec![None; rows.len()];
-        for index in in_time {
-            let row = &rows[index];
-            if let Some((mn, cn, path)) = row.standpoints() {
-                bounds[index] = ledger.bound(&SetUp { mn, cn, start: row.ends().2, path });
-            }
-        }
-        bounds
+        conclude(&self.scenario, &topology, &self.board.rows(), &happenings.moved.borrow())
     }
 }
 
@@ -288,14 +264,35 @@ impl Days {
         }
         for (number, traffic) in self.scenario.traffic.iter().enumerate() {
             let callee = format!("{}.{}", traffic.to, self.scenario.node[&traffic.to].domain);
-            let (nodes, internet) = (Rc::clone(&nodes), Rc::clone(&self.internet));
-            actix::spawn(converse(number, traffic.clone(), callee, nodes, internet, self.board.clone()));
+            let joined = self.joined(number, &traffic.from, &callee, &nodes);
+            actix::spawn(converse(number, traffic.clone(), callee, joined, self.board.clone()));
         }
         self.wait().await;
         let mut sizes = servers.sizes().await;
         sizes.extend(nodes.sizes().await);
         self.sizes.replace(sizes);
         Ok(())
+    }
+
+    /// The node that starts a conversation, once it is there; where the ends are then is noted.
+    fn joined(
+        &self,
+        conversation: usize,
+        from: &str,
+        callee: &str,
+        nodes: &Rc<Nodes>,
+    ) -> impl Future<Output = Result<Node, Arc<str>>> + 'static {
+        let (from, callee, nodes) = (from.to_owned(), callee.to_owned(), Rc::clone(nodes));
+        let (internet, board) = (Rc::clone(&self.internet), self.board.clone());
+        async move {
+            let node = nodes.joined(&from).await?;
+            let topology = internet.topology.borrow();
+            let ends = (topology.standpoint(node.name().as_str()), topology.standpoint(&callee));
+            if let (Ok(mn), Ok(cn)) = ends {
+                board.between(conversation, mn, cn);
+            }
+            Ok(node)
+        }
     }
 
     /// Until the time is over or somebody has had enough.

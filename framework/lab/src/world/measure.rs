@@ -1,5 +1,7 @@
 //! What one conversation measures while it runs, and the row of results that it comes to.
 
+pub(crate) mod observation;
+
 use super::topology::Standpoint;
 use crate::record::results::{Conversation, Path, RoundTrips};
 use ntmobile_proto::time::Instant;
@@ -26,7 +28,7 @@ pub struct Measurement {
     arrivals: Vec<Instant>,
     round_trips: Vec<Duration>,
     transfer_began: Option<Instant>,
-    transfer: Option<Duration>,
+    transferred: Option<Instant>,
     failure: Option<String>,
 }
 
@@ -48,7 +50,7 @@ impl Measurement {
             arrivals: Vec::new(),
             round_trips: Vec::new(),
             transfer_began: None,
-            transfer: None,
+            transferred: None,
             failure: None,
         }
     }
@@ -112,7 +114,7 @@ impl Measurement {
 
     /// All bytes of a stream have arrived.
     pub fn transferred(&mut self, at: Instant) {
-        self.transfer = self.transfer_began.map(|began| at.since(began));
+        self.transferred = Some(at);
     }
 
     /// It did not work.
@@ -148,7 +150,7 @@ impl Measurement {
             sent: self.sent,
             received: self.received,
             bytes: self.bytes,
-            transfer: self.transfer,
+            transfer: self.transferred.zip(self.transfer_began).map(|(arrived, began)| arrived.since(began)),
             round_trip: RoundTrips::of(self.round_trips.clone()),
             gap: self.gap(handovers),
             failure: self.failure.clone(),

@@ -4,22 +4,23 @@
 //! until the scenario's time is over, and returns what was measured.
 
 pub mod bound;
+pub(crate) mod conclusion;
 mod credentials;
 mod disks;
 mod events;
 mod guest;
 mod internet;
-mod keys;
+pub(crate) mod keys;
 mod ledger;
 mod life;
 pub mod measure;
 mod names;
-mod nodes;
+pub(crate) mod nodes;
 mod records;
 mod servers;
 pub mod stage;
 pub mod topology;
-mod traffic;
+pub(crate) mod traffic;
 
 pub use guest::Guest;
 pub use life::{Life, Lived, Recording, WorldError};

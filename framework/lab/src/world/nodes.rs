@@ -39,7 +39,7 @@ pub enum NodeError {
 
 /// How far a node is.
 #[derive(Clone, Debug)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// It has not joined yet.
     Absent,
     /// It is there.
@@ -116,7 +116,7 @@ fn explain(error: &JoinError) -> String {
 }
 
 /// The account of a node.
-pub(super) fn account(scenario: &Scenario, node: &str) -> Result<Account, NameError> {
+pub(crate) fn account(scenario: &Scenario, node: &str) -> Result<Account, NameError> {
     Account::parse(&format!("{node}@{}", scenario.node[node].domain))
 }
 
@@ -158,7 +158,7 @@ pub(super) fn device(
 }
 
 /// The strategies that count somewhere, by the names that the registry knows.
-pub(super) fn choices<'s>(scenario: &'s Scenario, at: impl Fn(Kind) -> Option<&'s str>) -> Choices {
+pub(crate) fn choices<'s>(scenario: &'s Scenario, at: impl Fn(Kind) -> Option<&'s str>) -> Choices {
     let mut choices = Choices::default();
     for kind in registry::Kind::ALL {
         let key = kind.name().replace('_', "-");
@@ -170,7 +170,7 @@ pub(super) fn choices<'s>(scenario: &'s Scenario, at: impl Fn(Kind) -> Option<&'
 }
 
 /// Notes which way the node's tunnels go, now and after each change.
-async fn watch_tunnels(
+pub(crate) async fn watch_tunnels(
     name: String,
     mut events: broadcast::Receiver<NodeEvent>,
     board: Board,

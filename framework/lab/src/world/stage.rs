@@ -103,7 +103,7 @@ impl Stage {
         let names = Names::start(&scenario, &internet)?;
         let credentials = Rc::new(Credentials::draw(&scenario, &internet)?);
         let servers = Servers::start(Rc::clone(&scenario), Rc::clone(&internet), Rc::clone(&credentials)).await?;
-        let board = Board::new(internet.world.clone(), &[]);
+        let board = Board::new(Arc::new(internet.world.clock()), &[]);
         let nodes = Nodes::start(&scenario, &internet, &credentials, &board)?;
         // What an event could not do shows in the applications.
         schedule(&scenario, &internet, &servers, &Rc::new(Happenings::default()));

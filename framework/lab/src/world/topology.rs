@@ -12,7 +12,7 @@ use crate::scenario::entity::SITE_DELAY;
 use crate::scenario::network::{Family, Network as AccessNetwork};
 use crate::scenario::{Core, Scenario};
 use ntmobile_sim::network::{BuildError, InterfaceId, Link, LinkRecord, Network, NodeId, NodeKind, Prefix};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use thiserror::Error;
@@ -46,6 +46,8 @@ pub struct Topology {
     hosts: BTreeMap<String, HostPlace>,
     /// Where each node of the tree hangs, and how far below.
     above: BTreeMap<NodeId, (NodeId, Duration)>,
+    /// The prefixes of access networks that somebody else serves.
+    elsewhere: BTreeMap<String, Prefix>,
 }
 
 /// An access network or site.
@@ -73,8 +75,19 @@ pub struct NowhereError(pub String);
 impl Topology {
     /// Builds the scenario's internet into an empty network.
     pub fn build(scenario: &Scenario, network: &mut Network) -> Result<Self, TopologyError> {
+        Self::build_without(scenario, network, &BTreeSet::new())
+    }
+
+    /// The same, where somebody else translates for these access networks: of each there is only its router, as a host at the
+    /// end of the network's link, and the nodes in it are attached to nothing. Every address is what it is in the whole.
+    pub fn build_without(
+        scenario: &Scenario,
+        network: &mut Network,
+        elsewhere: &BTreeSet<String>,
+    ) -> Result<Self, TopologyError> {
         let core = network.add_node(CORE, NodeKind::Router)?;
-        let mut builder = Builder { scenario, network, core, topology: Self::default(), ranges: Ranges::default() };
+        let (topology, ranges) = (Self::default(), Ranges::default());
+        let mut builder = Builder { scenario, network, core, elsewhere, topology, ranges };
         builder.infrastructure()?;
         builder.access_networks()?;
         builder.nodes()?;
@@ -94,6 +107,11 @@ impl Topology {
     /// The node of an access network.
     pub fn network(&self, name: &str) -> Option<NodeId> {
         self.networks.get(name).map(|place| place.node)
+    }
+
+    /// The prefix of an access network that somebody else serves.
+    pub fn served_elsewhere(&self, name: &str) -> Option<Prefix> {
+        self.elsewhere.get(name).copied()
     }
 
     /// The link of an access network towards the core.
@@ -171,6 +189,7 @@ struct Builder<'b> {
     scenario: &'b Scenario,
     network: &'b mut Network,
     core: NodeId,
+    elsewhere: &'b BTreeSet<String>,
     topology: Topology,
     ranges: Ranges,
 }
@@ -233,6 +252,13 @@ impl Builder<'_> {
 
     fn access_network(&mut self, name: &str, access: &AccessNetwork, outer: NodeId) -> Result<(), TopologyError> {
         let link = link_record(&access.link);
+        if self.elsewhere.contains(name) {
+            let (node, uplink) = self.border(name, NodeKind::Host, outer, link)?;
+            let prefix = self.ranges.private(self.hosts_at(name))?;
+            self.topology.elsewhere.insert(name.to_owned(), prefix);
+            self.topology.networks.insert(name.to_owned(), Place { node, uplink });
+            return Ok(());
+        }
         let families = self.scenario.families(name);
         let (node, uplink) = match (access.nat.as_ref().map(nat_record), firewall_record(access.firewall)) {
             (None, None) => self.border(name, NodeKind::Router, outer, link)?,
@@ -290,7 +316,7 @@ impl Builder<'_> {
             let full_name = format!("{name}.{}", node.domain);
             let id = self.network.add_node(&full_name, NodeKind::Host)?;
             let mut interfaces = Vec::new();
-            for network in node.networks() {
+            for network in node.networks().filter(|network| !self.elsewhere.contains(*network)) {
                 let access = self.topology.networks[network].node;
                 interfaces.push((network.to_owned(), self.network.attach(id, access, LinkRecord::default())?));
                 self.topology.above.entry(id).or_insert((access, Duration::ZERO));

@@ -3,15 +3,13 @@
 //! Every node offers two services: an echo for datagrams, and a sink for streams. A datagram or stream says in its first
 //! bytes which conversation it belongs to, so that both ends write into the same measurement.
 
-use super::internet::Internet;
 use super::measure::Measurement;
-use super::nodes::Nodes;
+use super::topology::Standpoint;
 use crate::record::Path;
 use crate::scenario::event::{Ping, Tcp, Traffic, TrafficKind, Udp};
 use ntmobile_actors::library::{Node, Peer, VirtualTcpStream, VirtualUdpSocket};
 use ntmobile_ports::clock::Clock;
 use ntmobile_proto::time::Instant;
-use ntmobile_sim::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,10 +28,11 @@ const STAMP: usize = 16;
 /// How long the answer to a ping is waited for.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The measurements of all conversations, which outlive the world.
-#[derive(Clone, Debug)]
-pub(super) struct Board {
-    world: World,
+/// The measurements of all conversations, which outlive the world. In a simulated world there is one board; on the real kernel
+/// each node's process has one, and the lab puts what is on them together.
+#[derive(Clone)]
+pub(crate) struct Board {
+    clock: Arc<dyn Clock>,
     rows: Arc<Mutex<Vec<Measurement>>>,
     /// Which rows are between two nodes, by their names in order.
     pairs: Arc<BTreeMap<(String, String), Vec<usize>>>,
@@ -41,7 +40,7 @@ pub(super) struct Board {
 
 impl Board {
     /// A row for each conversation of the scenario.
-    pub(super) fn new(world: World, traffic: &[Traffic]) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, traffic: &[Traffic]) -> Self {
         let rows = traffic.iter().map(|traffic| {
             let kind = match traffic.kind {
                 TrafficKind::Udp(_) => "udp",
@@ -54,7 +53,7 @@ impl Board {
         for (number, traffic) in traffic.iter().enumerate() {
             pairs.entry(pair(&traffic.from, &traffic.to)).or_default().push(number);
         }
-        Self { world, rows: Arc::new(Mutex::new(rows.collect())), pairs: Arc::new(pairs) }
+        Self { clock, rows: Arc::new(Mutex::new(rows.collect())), pairs: Arc::new(pairs) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Measurement>> {
@@ -62,8 +61,17 @@ impl Board {
     }
 
     /// Everything measured so far, in the scenario's order.
-    pub(super) fn rows(&self) -> Vec<Measurement> {
+    pub(crate) fn rows(&self) -> Vec<Measurement> {
         self.lock().clone()
+    }
+
+    /// Where the ends of a conversation are when it begins.
+    pub(crate) fn between(&self, conversation: usize, mn: Standpoint, cn: Standpoint) {
+        self.note(conversation, |row| row.between(mn, cn));
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     fn note(&self, conversation: usize, note: impl FnOnce(&mut Measurement)) {
@@ -73,7 +81,7 @@ impl Board {
     }
 
     /// The tunnel between two nodes goes this way now.
-    pub(super) fn path(&self, one: &str, other: &str, path: &Path) {
+    pub(crate) fn path(&self, one: &str, other: &str, path: &Path) {
         for number in self.pairs.get(&pair(one, other)).into_iter().flatten() {
             self.note(*number, |row| row.path(path.clone()));
         }
@@ -86,7 +94,7 @@ fn pair(one: &str, other: &str) -> (String, String) {
 }
 
 /// Starts the services of a node.
-pub(super) fn services(node: &Node, board: &Board) {
+pub(crate) fn services(node: &Node, board: &Board) {
     if let Ok(socket) = node.bind_udp(ECHO_PORT) {
         actix::spawn(async move {
             while let Ok(received) = socket.recv_from().await {
@@ -115,49 +123,40 @@ async fn sink(mut stream: VirtualTcpStream, board: Board) {
         match stream.read(&mut buffer).await {
             Ok(0) => return board.note(conversation, |row| row.failed("the connection ended early")),
             Ok(count) => {
-                let now = board.world.now();
+                let now = board.now();
                 arrived += count as u64;
                 board.note(conversation, |row| row.streamed(now, count as u64));
             }
             Err(error) => return board.note(conversation, |row| row.failed(format!("the connection broke: {error}"))),
         }
     }
-    let now = board.world.now();
+    let now = board.now();
     board.note(conversation, |row| row.transferred(now));
     // Whoever sent it sees that all of it has arrived.
     let _ = stream.shutdown().await;
 }
 
-/// One conversation from its look-up to its end.
-pub(super) async fn converse(
+/// One conversation from its look-up to its end. `joined` is asked, when its time has come, for the node that starts it.
+pub(crate) async fn converse(
     number: usize,
     traffic: Traffic,
     callee: String,
-    nodes: Rc<Nodes>,
-    internet: Rc<Internet>,
+    joined: impl Future<Output = Result<Node, Arc<str>>>,
     board: Board,
 ) {
-    let clock = board.world.clock();
-    clock.sleep_until(Instant(traffic.start.as_nanos())).await;
-    let node = match nodes.joined(&traffic.from).await {
+    board.clock.sleep_until(Instant(traffic.start.as_nanos())).await;
+    let node = match joined.await {
         Ok(node) => node,
         Err(why) => return board.note(number, |row| row.failed(format!("{} {why}", traffic.from))),
     };
-    let began = board.world.now();
-    let standpoint = |host: &str| internet.topology.borrow().standpoint(host);
-    let standpoints = standpoint(node.name().as_str()).and_then(|mn| Ok((mn, standpoint(&callee)?)));
-    board.note(number, |row| {
-        row.started(began);
-        if let Ok((mn, cn)) = standpoints {
-            row.between(mn, cn);
-        }
-    });
+    let began = board.now();
+    board.note(number, |row| row.started(began));
     let peer = match node.lookup(&callee).await {
         Ok(peer) => peer,
         Err(error) => return board.note(number, |row| row.failed(error)),
     };
     let path = peer.relay.as_ref().map_or(Path::Direct, |relay| Path::Relayed(relay.to_string()));
-    let now = board.world.now();
+    let now = board.now();
     board.note(number, |row| {
         row.connected(now);
         row.path(path);
@@ -184,7 +183,7 @@ impl Conversation {
     }
 
     fn now(&self) -> Instant {
-        self.board.world.now()
+        self.board.now()
     }
 
     fn socket(&self) -> Option<Rc<VirtualUdpSocket>> {
@@ -200,7 +199,7 @@ impl Conversation {
     async fn datagrams(&mut self, udp: Udp) {
         let Some(socket) = self.socket() else { return };
         let echoes = actix::spawn(listen(Rc::clone(&socket), self.board.clone(), self.number));
-        let clock = self.board.world.clock();
+        let clock = Arc::clone(&self.board.clock);
         let began = self.now();
         let until = udp.r#for.map(|span| began + span.duration());
         let mut sent = 0;
@@ -221,7 +220,7 @@ impl Conversation {
     async fn pings(&mut self, ping: Ping) {
         let Some(socket) = self.socket() else { return };
         let echoes = actix::spawn(listen(Rc::clone(&socket), self.board.clone(), self.number));
-        let clock = self.board.world.clock();
+        let clock = Arc::clone(&self.board.clock);
         for sent in 0..ping.count {
             self.send(&socket, sent, 64);
             clock.sleep(ping.every.duration()).await;
@@ -276,7 +275,7 @@ async fn listen(socket: Rc<VirtualUdpSocket>, board: Board, conversation: u64) {
     while let Ok(received) = socket.recv_from().await {
         let Some((number, sent)) = stamp(&received.bytes, conversation) else { continue };
         if seen.insert(number) {
-            let now = board.world.now();
+            let now = board.now();
             board.note(conversation as usize, |row| row.answered(sent, now, received.bytes.len() as u64));
         }
     }
