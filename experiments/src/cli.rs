@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the help that teaches it.
 
 pub mod host;
+pub mod lab;
 
 use crate::command;
 use crate::failure::Failure;
@@ -20,6 +21,7 @@ Examples:
   ntm describe quickstart --toml > mine.toml      a scenario of your own to edit
   ntm trace runs/quickstart/7 alice bob           how the two came to talk, message by message
   ntm run quickstart --otlp http://localhost:4318 and send the trace to a collector afterwards
+  sudo ntm lab run quickstart                     the same with real processes on the real kernel
   ntm ca init; ntm serve dc --example             a network on real hosts; the book has a chapter on it
   ntm up --config node.toml                       this host joins it: ping bob.u2.example
 
@@ -70,6 +72,11 @@ enum Command {
     Ping(host::PingArguments),
     /// Have the node that runs on this host leave the network.
     Down(host::NodeArguments),
+    /// Run scenarios on the real kernel: network namespaces, real processes, the simulator's links and NATs between them.
+    Lab(lab::LabArguments),
+    /// A node of a lab, in its namespace; `ntm lab` starts it.
+    #[command(hide = true)]
+    LabResident(lab::ResidentArguments),
     /// Undo what a killed `ntm up` has left behind; it starts this itself.
     #[command(hide = true)]
     Guard(host::GuardArguments),
@@ -179,6 +186,8 @@ pub fn main() -> ExitCode {
         Some(Command::Path(arguments)) => command::node::path(&arguments),
         Some(Command::Ping(arguments)) => command::ping::ping(&arguments),
         Some(Command::Down(arguments)) => command::node::down(&arguments),
+        Some(Command::Lab(arguments)) => command::lab::lab(&arguments, &terminal),
+        Some(Command::LabResident(arguments)) => command::lab::resident(&arguments),
         Some(Command::Guard(arguments)) => command::up::guard(&arguments),
     };
     match outcome {

@@ -10,7 +10,12 @@ use ntmobile_host::settings::LoadError;
 use ntmobile_host::up::UpError;
 use ntmobile_host::up::control::ControlError;
 use ntmobile_host::vpn_service::VpnServiceError;
+use ntmobile_lab::compare::CompareError;
 use ntmobile_lab::digest::DigestError;
+use ntmobile_lab::netns::plan::PlanError;
+use ntmobile_lab::netns::resident::ResidentError;
+use ntmobile_lab::netns::run::LabError;
+use ntmobile_lab::netns::standing::StandingError;
 use ntmobile_lab::record::RecordError;
 use ntmobile_lab::run::RunError;
 use ntmobile_lab::scenario::problem::ScenarioError;
@@ -97,6 +102,18 @@ pub enum Failure {
     /// A node does not answer.
     #[error("{0}")]
     Ping(#[from] PingError),
+    /// A lab did not run to its end.
+    #[error("{0}")]
+    Lab(#[source] Box<LabError>),
+    /// Two runs cannot be compared.
+    #[error("{0}")]
+    Compare(#[from] CompareError),
+    /// A lab cannot stand or be taken down.
+    #[error("{0}")]
+    Standing(#[from] StandingError),
+    /// A node of a lab has ended.
+    #[error("{0}")]
+    Resident(#[from] ResidentError),
     /// The user stopped it.
     #[error("stopped; what was measured until then is in {0}, marked as partial")]
     Stopped(PathBuf),
@@ -115,13 +132,17 @@ impl Failure {
             Self::Name(_) => 2,
             Self::Scenario(_) | Self::ScenarioFile { .. } | Self::Settings(_) => 3,
             Self::Run(_) => 4,
-            Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
+            Self::Compare(_) | Self::Record(_) | Self::Report(_) | Self::Trace { .. } | Self::Output(_) => 5,
             Self::Authority(_) | Self::File(_) | Self::Password(_) => 5,
             Self::NotThere(_) | Self::Accounts(AccountsError::Refused(_)) | Self::Control(_) | Self::Ping(_) => 6,
             Self::Upload { .. } => 7,
             Self::Stopped(_) | Self::Serve(ServeError::AtOnce(_)) | Self::Up(UpError::AtOnce(_)) => 130,
             Self::VpnService(VpnServiceError::Up(UpError::AtOnce(_))) => 130,
+            Self::Standing(StandingError::Name(_)) => 2,
+            Self::Standing(StandingError::None(_)) => 6,
+            Self::Lab(error) if matches!(**error, LabError::Stopped) => 130,
             Self::Accounts(_) | Self::Serve(_) | Self::Up(_) | Self::VpnService(_) => 8,
+            Self::Lab(_) | Self::Standing(_) | Self::Resident(_) => 8,
             Self::ReaderGone => 0,
         })
     }
@@ -130,6 +151,17 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::ReaderGone } else { Self::Output(error) }
+    }
+}
+
+impl From<LabError> for Failure {
+    fn from(error: LabError) -> Self {
+        match error {
+            LabError::Scenario(error) | LabError::Plan(PlanError::Unfit(error)) => Self::Scenario(error),
+            LabError::Record(error) => Self::Record(error),
+            LabError::Standing(error) => Self::Standing(error),
+            error => Self::Lab(Box::new(error)),
+        }
     }
 }
 

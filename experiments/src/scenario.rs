@@ -4,7 +4,7 @@ use crate::cli::ScenarioArguments;
 use crate::failure::Failure;
 use ntmobile_lab::scenario::Scenario;
 use ntmobile_lab::scenario::builtin::{self, Builtin};
-use ntmobile_lab::scenario::load::Layers;
+use ntmobile_lab::scenario::load::{Layers, Unfit};
 use std::path::Path;
 
 /// A scenario and what it is called.
@@ -22,6 +22,11 @@ pub struct Found {
 
 /// Finds, reads and checks it.
 pub fn find(arguments: &ScenarioArguments) -> Result<Found, Failure> {
+    find_for(arguments, |_| Vec::new())
+}
+
+/// The same, for a place where not everything can be had.
+pub fn find_for(arguments: &ScenarioArguments, unfit: impl FnOnce(&Scenario) -> Vec<Unfit>) -> Result<Found, Failure> {
     let wanted = arguments.scenario.as_str();
     let path = Path::new(wanted);
     let (name, text, layers) = match Builtin::named(wanted) {
@@ -45,6 +50,6 @@ pub fn find(arguments: &ScenarioArguments) -> Result<Found, Failure> {
         Some(seed) => layers.set(&format!("world.seed={seed}"))?,
         None => layers,
     };
-    let scenario = layers.read()?;
+    let scenario = layers.read_for(unfit)?;
     Ok(Found { name, text, overridden: scenario != as_it_comes, scenario })
 }

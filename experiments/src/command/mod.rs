@@ -2,7 +2,9 @@
 
 pub mod account;
 pub mod ca;
+pub mod comparison;
 pub mod describe;
+pub mod lab;
 pub mod node;
 pub mod ping;
 pub mod report;

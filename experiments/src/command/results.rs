@@ -34,14 +34,17 @@ pub fn world(scenario: &Scenario, terminal: &Terminal, out: &mut dyn Write) -> R
 /// What came of each conversation, who moved, and where to look next.
 pub fn outcome(found: &Found, record: &RunRecord, terminal: &Terminal, out: &mut dyn Write) -> Result<(), Failure> {
     let manifest = &record.manifest;
-    writeln!(
-        out,
-        "  {}       {:.1} s simulated in {:.2} s, {} events\n",
-        terminal.bold("ran"),
-        manifest.simulated_s,
-        manifest.wall_s,
-        manifest.events
-    )?;
+    let how = match &manifest.lab {
+        None => {
+            format!("{:.1} s simulated in {:.2} s, {} events", manifest.simulated_s, manifest.wall_s, manifest.events)
+        }
+        Some(lab) => {
+            let kernel: Vec<&str> = lab.kernel_nats.keys().map(String::as_str).collect();
+            let by = if kernel.is_empty() { "none".to_owned() } else { kernel.join(", ") };
+            format!("{:.1} s on the real kernel, model {}; NAT by the kernel: {by}", manifest.simulated_s, lab.model)
+        }
+    };
+    writeln!(out, "  {}       {how}\n", terminal.bold("ran"))?;
     let mut table = Table::default();
     for conversation in &record.conversations {
         table.row(row(&found.scenario, conversation, terminal));

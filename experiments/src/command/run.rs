@@ -9,7 +9,7 @@ use crate::terminal::Terminal;
 use ntmobile_lab::progress::Progress;
 use ntmobile_lab::record::State;
 use ntmobile_lab::record::manifest::Program;
-use ntmobile_lab::run::{RunError, RunOptions, RunRecord, run as run_scenario};
+use ntmobile_lab::run::{RunOptions, RunRecord, run as run_scenario};
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -26,7 +26,8 @@ pub fn run(arguments: &RunArguments, terminal: &Terminal) -> Result<(), Failure>
     if shows {
         results::world(&found.scenario, terminal, &mut stdout().lock())?;
     }
-    let record = simulate(&found, &options, terminal, !arguments.quiet)?;
+    let record =
+        announced(&found, terminal, !arguments.quiet, |progress| run_scenario(&found.scenario, &options, progress))?;
     if arguments.json {
         let mut out = stdout().lock();
         writeln!(out, "{}", results::json(&record))?;
@@ -48,12 +49,17 @@ pub fn run(arguments: &RunArguments, terminal: &Terminal) -> Result<(), Failure>
 }
 
 /// Which program this is.
-fn program() -> Program {
+pub(crate) fn program() -> Program {
     Program { version: env!("CARGO_PKG_VERSION").to_owned(), revision: option_env!("NTM_REVISION").map(str::to_owned) }
 }
 
-/// Runs it here, with a watcher beside it that shows progress, and Ctrl-C asking it to stop.
-fn simulate(found: &Found, options: &RunOptions, terminal: &Terminal, shows: bool) -> Result<RunRecord, RunError> {
+/// Runs something here, with a watcher beside it that shows progress, and Ctrl-C asking it to stop.
+pub(crate) fn announced<E>(
+    found: &Found,
+    terminal: &Terminal,
+    shows: bool,
+    run: impl FnOnce(&Progress) -> Result<RunRecord, E>,
+) -> Result<RunRecord, E> {
     let progress = Progress::default();
     let asked = progress.clone();
     // A second handler cannot be set; then Ctrl-C ends the process at once, as it would without us.
@@ -64,7 +70,7 @@ fn simulate(found: &Found, options: &RunOptions, terminal: &Terminal, shows: boo
             let progress = &progress;
             scope.spawn(move || watch(progress, found.scenario.world.duration, terminal, &is_over));
         }
-        let record = run_scenario(&found.scenario, options, &progress);
+        let record = run(&progress);
         drop(over);
         record
     })

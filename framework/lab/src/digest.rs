@@ -1,11 +1,12 @@
 //! What the report says of a run, gathered from its manifest, its results and its trace. Nothing else of the run is needed,
 //! so a report can be written again from a directory alone.
 
+use crate::netns::conditions::LabRecord;
 use crate::record::{self, Manifest, RecordError, RunDirectory, State};
 use crate::report::Report;
 use crate::report::data::{
-    Conversation, Counter, Diagram, Distribution, Failure, Move, Network, Node, Path, Plugin, RoundTrip, Run, Site,
-    Topology,
+    Conversation, Counter, Diagram, Distribution, Failure, Lab, Move, Network, Node, Path, Plugin, RoundTrip, Run,
+    Site, Topology,
 };
 use crate::scenario::Scenario;
 use crate::scenario::entity::SITE_DELAY;
@@ -100,7 +101,11 @@ fn run(manifest: &Manifest, scenario: &Scenario) -> Run {
         revision: manifest.program.revision.clone(),
         simulated: (manifest.simulated_s * 1e9).round() as u64,
         events: manifest.events,
-        command: format!("ntm run {} --seed {}", manifest.scenario, manifest.seed),
+        command: match &manifest.lab {
+            None => format!("ntm run {} --seed {}", manifest.scenario, manifest.seed),
+            Some(_) => format!("sudo ntm lab run {} --seed {}", manifest.scenario, manifest.seed),
+        },
+        lab: manifest.lab.as_ref().map(lab),
         plugins: plugins
             .into_iter()
             .map(|((order, name), entities)| Plugin { kind: key(order), name, entities })
@@ -114,6 +119,33 @@ fn run(manifest: &Manifest, scenario: &Scenario) -> Run {
         .map(|(name, what)| (name.to_owned(), what.to_owned()))
         .to_vec(),
     }
+}
+
+/// What a run on the real kernel was like.
+fn lab(record: &LabRecord) -> Lab {
+    let machine = &record.machine;
+    let kernel: Vec<String> =
+        record.kernel_nats.iter().map(|(network, translation)| format!("{network} ({translation})")).collect();
+    let kernel = if kernel.is_empty() { "none".to_owned() } else { kernel.join(", ") };
+    let lateness = format!(
+        "median {:.3} ms, 99 % within {:.3} ms, worst {:.3} ms; {} lost of {}",
+        machine.late_median_ms, machine.late_p99_ms, machine.late_worst_ms, machine.packets_lost, machine.packets
+    );
+    let processors = format!(
+        "{}; idle {:.0} %, stolen {:.1} %, load {:.1} before and {:.1} after",
+        machine.processors,
+        machine.idle * 1e2,
+        machine.steal * 1e2,
+        machine.load_before,
+        machine.load_after
+    );
+    let facts = [
+        ("Nodes", format!("model {}", record.model)),
+        ("NAT by the kernel", kernel),
+        ("Packets late at delivery", lateness),
+        ("Processors", processors),
+    ];
+    Lab { facts: facts.map(|(name, value)| (name.to_owned(), value)).to_vec(), overload: record.overload.clone() }
 }
 
 fn topology(scenario: &Scenario) -> Topology {

@@ -59,6 +59,7 @@ fn run_directory(home: &std::path::Path) -> RunDirectory {
         simulated_s: 60.0,
         events: 3,
         plugins: plugins(&scenario),
+        lab: None,
         scenario_toml: scenario.to_toml(),
     };
     directory.write_manifest(&manifest).expect("written");

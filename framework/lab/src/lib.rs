@@ -3,6 +3,7 @@
 //! A [`scenario::Scenario`] says what exists and what happens. It is read from TOML or built in Rust; both give the same
 //! values and pass the same checks.
 
+pub mod compare;
 pub mod digest;
 pub mod netns;
 pub mod progress;

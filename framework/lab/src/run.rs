@@ -95,6 +95,7 @@ fn run_and_write(scenario: &Scenario, options: &RunOptions, progress: &Progress)
         simulated_s: end.0 as f64 / 1e9,
         events,
         plugins: manifest::plugins(scenario),
+        lab: None,
         scenario_toml: scenario.to_toml(),
     };
     directory.write_manifest(&manifest)?;

@@ -190,6 +190,7 @@ mod tests {
             simulated_s: 60.0,
             events: 3,
             plugins: Default::default(),
+            lab: None,
             scenario_toml: "[world]\nseed = 7\n".into(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! It is the only file of a run that knows wall-clock time; all others are the same for the same seed.
 
+use crate::netns::conditions::LabRecord;
 use crate::scenario::Scenario;
 use crate::scenario::plugin::Kind;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct Manifest {
     pub events: u64,
     /// The plugins that counted, by the name of server or node, then by kind.
     pub plugins: BTreeMap<String, BTreeMap<String, String>>,
+    /// What it was like on the real kernel; nothing for a simulated run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lab: Option<LabRecord>,
     /// The scenario with every override in it: `ntm run` takes it as it is.
     pub scenario_toml: String,
 }

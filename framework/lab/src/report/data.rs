@@ -52,10 +52,22 @@ pub struct Run {
     pub events: u64,
     /// The command that gives the same run again.
     pub command: String,
+    /// What it was like, if it ran on the real kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lab: Option<Lab>,
     /// The plugins that counted.
     pub plugins: Vec<Plugin>,
     /// Other files of the run, by name and what is in them; they lie beside the report.
     pub files: Vec<(String, String)>,
+}
+
+/// A run on the real kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lab {
+    /// What is known of it and of the machine, as pairs of a name and a value.
+    pub facts: Vec<(String, String)>,
+    /// Why its times are not to be trusted; empty where they are.
+    pub overload: Vec<String>,
 }
 
 /// One choice of a plugin.

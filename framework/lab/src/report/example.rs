@@ -289,6 +289,7 @@ pub(super) fn report() -> Report {
             simulated: 60_000 * MS,
             events: 184_223,
             command: "ntm run quickstart --seed 7".into(),
+            lab: None,
             plugins: vec![
                 plugin("auth", "password", &[ALICE, BOB]),
                 plugin("auth", "public-key", &["carol.u1.example", DAVE]),

@@ -29,6 +29,7 @@ impl Report {
         self.header(&mut out);
         out.raw("<main>");
         self.failures(&mut out);
+        self.machine(&mut out);
         self.topology(&mut out);
         section(&mut out, "results", "Conversations");
         results::table(&mut out, &self.conversations, self.conversations_left_out);
@@ -47,7 +48,8 @@ impl Report {
         if !run.summary.is_empty() {
             out.format(format_args!("<p class=\"summary\">{}</p>", text(&run.summary)));
         }
-        let mut facts = vec![format!("seed <b>{}</b>", run.seed), format!("<b>{}</b> simulated", time(run.simulated))];
+        let world = if run.lab.is_some() { "on the real kernel" } else { "simulated" };
+        let mut facts = vec![format!("seed <b>{}</b>", run.seed), format!("<b>{}</b> {world}", time(run.simulated))];
         if run.events > 0 {
             facts.push(format!("<b>{}</b> events", count(run.events)));
         }
@@ -57,6 +59,9 @@ impl Report {
         }
         if !run.complete {
             facts.push("<b class=\"badge bad\">stopped before its end</b>".to_owned());
+        }
+        if run.lab.as_ref().is_some_and(|lab| !lab.overload.is_empty()) {
+            facts.push("<b class=\"badge bad\">the machine was overloaded</b>".to_owned());
         }
         out.format(format_args!("<p class=\"facts\">{}</p><dl class=\"figures\">", facts.join(" · ")));
         for (figure, unit, label) in self.figures() {
@@ -118,6 +123,25 @@ impl Report {
             out.format(format_args!("<p class=\"nothing\">{left_out} more failures are in the trace.</p>"));
         }
         out.raw("</section>");
+    }
+
+    /// On the real kernel times are the machine's, too.
+    fn machine(&self, out: &mut Markup) {
+        let Some(lab) = &self.run.lab else { return };
+        section(out, "machine", "The machine");
+        if !lab.overload.is_empty() {
+            out.raw("<p class=\"note\">It was overloaded: its times say little. Paths and what was lost by NATs are unaffected.</p>");
+            out.raw("<ul class=\"failures\">");
+            for why in &lab.overload {
+                out.format(format_args!("<li>{}</li>", text(why)));
+            }
+            out.raw("</ul>");
+        }
+        out.raw("<dl class=\"files\">");
+        for (name, value) in &lab.facts {
+            out.format(format_args!("<dt>{}</dt><dd>{}</dd>", text(name), text(value)));
+        }
+        out.raw("</dl></section>");
     }
 
     fn topology(&self, out: &mut Markup) {
@@ -278,8 +302,12 @@ impl Report {
 
     fn again(&self, out: &mut Markup) {
         section(out, "again", "The same run again");
+        let how = match self.run.lab {
+            None => "The same seed gives the same run, to the byte:",
+            Some(_) => "The same scenario again; the machine's times will be others:",
+        };
         out.format(format_args!(
-            "<p>The same seed gives the same run, to the byte:</p><pre class=\"command\"><code>{}</code>\
+            "<p>{how}</p><pre class=\"command\"><code>{}</code>\
              <button type=\"button\" data-copy>Copy</button></pre>",
             text(&self.run.command)
         ));
