@@ -21,6 +21,7 @@ mod failure;
 mod inbound;
 mod outbound;
 mod port;
+mod reception;
 mod relay;
 mod socket;
 #[cfg(test)]
@@ -265,9 +266,9 @@ fn serve_node(shared: &Shared, number: usize) -> io::Result<()> {
         let attached = shared.queues.load();
         let queues = attached.as_deref().map_or(&[][..], Vec::as_slice);
         let (own, any) = (queues.get(number), queues.get(number).or(queues.first()));
-        let received = inbound.turn(shared, lane, any);
+        let is_more = inbound.turn(shared, lane, any);
         let sent = own.map_or(Ok(false), |queue| outbound.turn(shared, lane, queue));
-        if received || matches!(sent, Ok(true)) {
+        if is_more || matches!(sent, Ok(true)) {
             continue;
         }
         if sent.is_err() {

@@ -2,7 +2,8 @@
 
 use super::Shared;
 use super::port::Lane;
-use super::socket::{ReceivedTrain, TrainSocket};
+use super::reception::Reception;
+use super::socket::ReceivedTrain;
 use super::upward::Event;
 use crate::tun::Queue;
 use crate::tun::offload::{Coalescer, Mergeable};
@@ -12,60 +13,28 @@ use ntmobile_proto::packet::{Arrival, InboundRefusal};
 use ntmobile_proto::time::Instant;
 use ntmobile_wire::datagram::{Datagram, classify};
 use ntmobile_wire::identifier::Spi;
-use std::io::{self, IoSlice};
-use std::ops::ControlFlow;
-
-/// So many trains are received before outgoing packets get their turn.
-const TURN: usize = 4;
-
-/// Room for the longest train.
-pub(super) const RECEIVE_BUFFER: usize = 65_536;
+use std::io::IoSlice;
 
 /// The incoming side of one thread.
 pub(super) struct Inbound {
-    buffer: Box<[u8]>,
+    reception: Reception,
 }
 
 impl Inbound {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; RECEIVE_BUFFER].into() }
+        Self { reception: Reception::new() }
     }
 
-    /// Receives what there is, within a turn. Returns whether there was anything.
+    /// Receives what there is, within a turn. Returns whether there may be more.
     pub(super) fn turn(&mut self, shared: &Shared, lane: Lane<'_>, queue: Option<&Queue>) -> bool {
-        let mut is_any = false;
+        let mut is_more = false;
         for socket in lane.sockets() {
-            for _ in 0..TURN {
-                let ControlFlow::Continue(train) = receive(shared, socket, &mut self.buffer) else { break };
-                is_any = true;
-                let Some(train) = train else { continue };
+            is_more |= self.reception.turn(socket, &shared.counters, |train, datagrams| {
                 let now = shared.clock.now();
-                let mut delivery = Delivery { shared, lane, queue, now, train };
-                delivery.deliver(&mut self.buffer[..train.length]);
-            }
+                Delivery { shared, lane, queue, now, train: *train }.deliver(datagrams);
+            });
         }
-        is_any
-    }
-}
-
-/// Receives a train, if there is one; errors of single datagrams are counted and passed over.
-pub(super) fn receive(
-    shared: &Shared,
-    socket: &TrainSocket,
-    buffer: &mut [u8],
-) -> ControlFlow<(), Option<ReceivedTrain>> {
-    match socket.receive(buffer) {
-        Ok(train) => {
-            shared.counters.received.add(train.length.div_ceil(train.stride) as u64);
-            shared.counters.trains_received.add(1);
-            ControlFlow::Continue(Some(train))
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ControlFlow::Break(()),
-        Err(_) => {
-            // Truncated, or an ICMP error about something sent before: neither says anything about the next.
-            shared.counters.malformed.add(1);
-            ControlFlow::Continue(None)
-        }
+        is_more
     }
 }
 

@@ -1,15 +1,15 @@
 //! The packet path of an RS: trains in, trains out, by their SPI and without any key.
 
 use super::Shared;
-use super::inbound::{RECEIVE_BUFFER, receive, run};
+use super::inbound::run;
 use super::port::Lane;
+use super::reception::Reception;
 use super::socket::ReceivedTrain;
 use super::train::send;
 use ntmobile_proto::packet::{Dropped, RelayTable, Relayed};
 use ntmobile_wire::datagram::{Datagram, encode_source_unknown};
 use ntmobile_wire::identifier::{Session, Spi, Transaction};
 use ntmobile_wire::message::SourceUnknown;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What an RS forwards by in one life of its machine.
@@ -21,40 +21,36 @@ pub(super) struct Forwarding {
 
 /// The relaying side of one thread.
 pub(super) struct Forwarder {
-    buffer: Box<[u8]>,
+    reception: Reception,
 }
 
 impl Forwarder {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; RECEIVE_BUFFER].into() }
+        Self { reception: Reception::new() }
     }
 
-    /// Forwards one train of each socket. Returns whether there was any.
+    /// Forwards what there is at each socket, within a turn. Returns whether there may be more.
     pub(super) fn turn(&mut self, shared: &Shared, lane: Lane<'_>) -> bool {
-        let mut is_any = false;
+        let mut is_more = false;
         for socket in lane.sockets() {
-            if let ControlFlow::Continue(train) = receive(shared, socket, &mut self.buffer) {
-                is_any = true;
-                if let Some(train) = train {
-                    self.pass(&train, shared, lane);
-                }
-            }
+            is_more |=
+                self.reception.turn(socket, &shared.counters, |train, datagrams| pass(train, datagrams, shared, lane));
         }
-        is_any
+        is_more
     }
+}
 
-    fn pass(&self, train: &ReceivedTrain, shared: &Shared, lane: Lane<'_>) {
-        let mut datagrams = &self.buffer[..train.length];
-        while !datagrams.is_empty() {
-            let (kind, length) = run(datagrams, train.stride);
-            let (same, rest) = datagrams.split_at(length);
-            datagrams = rest;
-            match kind {
-                Datagram::Esp(spi) => forward(spi, same, train, shared, lane),
-                Datagram::Signalling => same.chunks(train.stride).for_each(|datagram| shared.signal(train, datagram)),
-                Datagram::Keepalive => {}
-                Datagram::Malformed => shared.counters.malformed.add(same.len().div_ceil(train.stride) as u64),
-            }
+/// Passes on what a train consists of.
+fn pass(train: &ReceivedTrain, mut datagrams: &[u8], shared: &Shared, lane: Lane<'_>) {
+    while !datagrams.is_empty() {
+        let (kind, length) = run(datagrams, train.stride);
+        let (same, rest) = datagrams.split_at(length);
+        datagrams = rest;
+        match kind {
+            Datagram::Esp(spi) => forward(spi, same, train, shared, lane),
+            Datagram::Signalling => same.chunks(train.stride).for_each(|datagram| shared.signal(train, datagram)),
+            Datagram::Keepalive => {}
+            Datagram::Malformed => shared.counters.malformed.add(same.len().div_ceil(train.stride) as u64),
         }
     }
 }

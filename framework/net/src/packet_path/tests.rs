@@ -1,6 +1,7 @@
 //! Trains on the loopback, a relay of them, and what applications are told. Without privilege: no device.
 
 use super::port::{Lane, Port};
+use super::reception::Reception;
 use super::socket::LONGEST_TRAIN;
 use super::*;
 use crate::clock::OsClock;
@@ -82,6 +83,43 @@ fn threads_share_a_port_and_a_stranger_is_refused() {
     }
     let foreign = NetOptions { listen: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..NetOptions::server() };
     assert_eq!(open(&foreign, 0, 1).err(), Some(NetError::NotOurAddress(foreign.listen[0])));
+}
+
+/// All that a reception passes on until so many octets have come.
+fn trains(reception: &mut Reception, lane: Lane<'_>, octets: usize) -> Vec<(SocketAddr, Vec<Vec<u8>>)> {
+    let (counters, mut passed, mut left) = (Counters::default(), Vec::new(), octets);
+    while left > 0 {
+        reception.turn(&lane.sockets()[0], &counters, |train, datagrams| {
+            left -= datagrams.len();
+            passed.push((train.from, datagrams.chunks(train.stride).map(<[u8]>::to_vec).collect()));
+        });
+    }
+    passed
+}
+
+#[test]
+fn datagrams_that_come_one_by_one_go_on_as_trains_in_their_order() {
+    let ((one, one_address), (other, other_address), (receiver, to)) = (end(), end(), end());
+    let (one, other, lane) = (one.lane(0), other.lane(0), receiver.lane(0));
+    let (long, short, longer) = (packets(70, 500), packets(1, 77), packets(3, 900));
+    // All is there before anything is received: a train is not waited for.
+    for datagram in long.iter().chain(&short).chain(&longer[..1]) {
+        one.send(to, datagram).expect("the loopback takes it");
+    }
+    other.send(to, &longer[1]).expect("the loopback takes it");
+    other.send_train(to, &long[..9].concat(), 500).expect("the loopback takes it");
+    other.send(to, &longer[2]).expect("the loopback takes it");
+
+    let passed = trains(&mut Reception::new(), lane, 70 * 500 + 77 + 3 * 900 + 9 * 500);
+    let expected = [
+        (one_address, long[..64].to_vec()),
+        (one_address, [&long[64..], &short[..]].concat()),
+        (one_address, longer[..1].to_vec()),
+        (other_address, longer[1..2].to_vec()),
+        (other_address, long[..9].to_vec()),
+        (other_address, longer[2..].to_vec()),
+    ];
+    assert_eq!(passed, expected);
 }
 
 #[tokio::test]
