@@ -30,9 +30,14 @@ impl Asked {
 
     /// Says a line and waits for the answer.
     pub(crate) fn ask(&mut self, line: &str) -> Result<String, Failure> {
-        let said = writeln!(self.input, "{line}").and_then(|()| self.input.flush());
-        said.map_err(|source| Failure::Start { program: self.name.to_owned(), source })?;
+        self.say(line)?;
         self.hear()
+    }
+
+    /// Says a line; its answer is still to be heard.
+    pub(crate) fn say(&mut self, line: &str) -> Result<(), Failure> {
+        let said = writeln!(self.input, "{line}").and_then(|()| self.input.flush());
+        said.map_err(|source| Failure::Start { program: self.name.to_owned(), source })
     }
 
     /// The processor time that it has used.

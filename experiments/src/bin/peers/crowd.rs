@@ -7,6 +7,7 @@ use crate::load::Flows;
 use crate::measures::datagrams::highest_rate;
 use crate::process::Process;
 use crate::programs::Programs;
+use crate::site::Site;
 use crate::topology::{OVERLAY_FAR, OVERLAY_MTU, OVERLAY_NEAR, Side, Topology};
 use std::fmt::Write;
 use std::fs;
@@ -35,7 +36,8 @@ pub(crate) struct Crowd {
 }
 
 /// Measures with so many tunnels.
-pub(crate) fn measure(topology: &Topology, programs: &Programs, tunnels: u16, seconds: u64) -> Result<Crowd, Failure> {
+pub(crate) fn measure(site: &Site, tunnels: u16, seconds: u64) -> Result<Crowd, Failure> {
+    let Site { topology, programs, .. } = site;
     let processes = static_tunnels(topology, programs, tunnels, "aes")?;
     for side in Side::BOTH {
         configure(topology, side, tunnels)?;
@@ -73,14 +75,14 @@ fn connections(topology: &Topology, programs: &Programs, flows: Flows, seconds: 
     let mut swallow = topology.command("far", &programs.own);
     let mut swallow = Asked::start("load swallow", swallow.args(["load", "swallow", &PORT.to_string()]))?;
     let mut stream = topology.command("near", &programs.own);
-    stream.args(["load", "stream", "--seconds", &(seconds + 1).to_string()]);
-    stream.args(["--flows", &flows.flows.to_string(), "--step", &flows.step.to_string()]);
+    stream.args(["load", "stream", "--flows", &flows.flows.to_string(), "--step", &flows.step.to_string()]);
     stream.args(["--from", &flows.from.to_string(), "--to", &flows.to.to_string()]);
-    let _stream = Asked::start("load stream", &mut stream)?;
+    let mut stream = Asked::start("load stream", &mut stream)?;
     let count = |swallow: &mut Asked| {
         let said = swallow.ask("")?;
         said.parse::<f64>().map_err(|_| Failure::Answer { program: "load swallow", said })
     };
+    stream.say(&(OPENING * 2 + Duration::from_secs(seconds)).as_millis().to_string())?;
     sleep(OPENING);
     let before = count(&mut swallow)?;
     sleep(Duration::from_secs(seconds));

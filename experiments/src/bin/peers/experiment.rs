@@ -4,6 +4,7 @@ use crate::Arguments;
 use crate::contestants::{self, Contestant};
 use crate::crowd;
 use crate::failure::Failure;
+use crate::goodput::Stream;
 use crate::load::Flows;
 use crate::measures::datagrams::highest_rate;
 use crate::measures::{Measure, ping, tcp};
@@ -13,6 +14,7 @@ use crate::programs::Programs;
 use crate::quiet::Look;
 use crate::record::{Record, Sample};
 use crate::relays::{self, Relay};
+use crate::site::Site;
 use crate::table;
 use crate::topology::{Side, Topology};
 use std::fs;
@@ -32,16 +34,19 @@ pub(crate) enum Part {
     Relays,
     /// A thousand tunnels.
     Crowd,
+    /// A stream of the library beside one of QUIC.
+    Library,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Tools, Self::Relays, Self::Crowd];
+    const ALL: [Self; 4] = [Self::Tools, Self::Relays, Self::Crowd, Self::Library];
 
     fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",
             Self::Relays => "relays",
             Self::Crowd => "crowd",
+            Self::Library => "library",
         }
     }
 
@@ -51,6 +56,7 @@ impl Part {
             Self::Relays => {
                 "Relays: thousand packets for each second of processor time (rate: thousand packets/s), medians"
             }
+            Self::Library => "One stream of an application that links its transport in: Mb/s at these losses, medians",
             Self::Crowd => "1,000 flows through one tunnel and through 1,000, medians",
         }
     }
@@ -59,7 +65,7 @@ impl Part {
 /// A run under way.
 pub(crate) struct Experiment<'a> {
     arguments: &'a Arguments,
-    programs: Programs,
+    site: Site,
     contestants: Vec<Box<dyn Contestant>>,
     relays: Vec<Relay>,
     record: Record,
@@ -67,8 +73,6 @@ pub(crate) struct Experiment<'a> {
     best: Duration,
     round: u32,
     disturbed: bool,
-    /// The last to go, after every process in it.
-    topology: Topology,
 }
 
 impl<'a> Experiment<'a> {
@@ -108,9 +112,9 @@ impl<'a> Experiment<'a> {
         });
         let mut relays = Relay::ALL.to_vec();
         relays.retain(|relay| is_here(&mut record, relay.name(), relay.probe()));
-        let topology = Topology::build()?;
+        let site = Site::new(programs, Topology::build()?);
         let best = look.calibration;
-        Ok(Self { arguments, programs, contestants, relays, record, best, round: 0, disturbed: false, topology })
+        Ok(Self { arguments, site, contestants, relays, record, best, round: 0, disturbed: false })
     }
 
     /// Runs all rounds, shows the tables, and writes everything down.
@@ -125,6 +129,7 @@ impl<'a> Experiment<'a> {
                         Part::Tools => self.tools(),
                         Part::Relays => self.relays(),
                         Part::Crowd => self.crowd(),
+                        Part::Library => self.library(),
                     }
                 }
             }
@@ -158,12 +163,11 @@ impl<'a> Experiment<'a> {
     }
 
     fn tools(&mut self) {
-        let mut contestants = std::mem::take(&mut self.contestants);
-        for contestant in &mut contestants {
+        let contestants = std::mem::take(&mut self.contestants);
+        for contestant in &contestants {
             let name = contestant.name();
             eprintln!("  {name}");
-            let figures = self.tool(contestant.as_mut());
-            match figures {
+            match self.tool(contestant.as_ref()) {
                 Ok(figures) => figures.into_iter().for_each(|(measure, value)| {
                     self.note(Part::Tools, name, &column(measure), value);
                 }),
@@ -174,9 +178,9 @@ impl<'a> Experiment<'a> {
     }
 
     /// All figures of one tool, in the order of the table.
-    fn tool(&self, contestant: &mut dyn Contestant) -> Result<Vec<(Measure, f64)>, Failure> {
-        let (topology, programs) = (&self.topology, &self.programs);
-        let running = contestant.start(topology, programs)?;
+    fn tool(&self, contestant: &dyn Contestant) -> Result<Vec<(Measure, f64)>, Failure> {
+        let Site { topology, programs, .. } = &self.site;
+        let running = contestant.start(&self.site)?;
         let seconds = self.arguments.seconds;
         let idle = ping::idle(topology, &running.target)?;
         let one = tcp::measure(topology, &running, (1, seconds), true)?;
@@ -211,7 +215,7 @@ impl<'a> Experiment<'a> {
         for load in relays::Load::ALL {
             for relay in self.relays.clone() {
                 eprintln!("  {}, {}", relay.name(), load.title());
-                match relay.measure(&self.topology, &self.programs, load, self.arguments.seconds) {
+                match relay.measure(&self.site, load, self.arguments.seconds) {
                     Ok(done) => {
                         self.note(Part::Relays, relay.name(), &load.title(), done.per_second_of_processor / 1e3);
                         self.note(Part::Relays, relay.name(), &format!("{} rate", load.title()), done.rate / 1e3);
@@ -226,13 +230,25 @@ impl<'a> Experiment<'a> {
         for tunnels in [1, crowd::FLOWS] {
             eprintln!("  {tunnels} tunnels");
             let row = format!("{tunnels} tunnels");
-            match crowd::measure(&self.topology, &self.programs, tunnels, self.arguments.seconds) {
+            match crowd::measure(&self.site, tunnels, self.arguments.seconds) {
                 Ok(crowd) => {
                     self.note(Part::Crowd, &row, "TCP Mb/s", crowd.tcp_megabits);
                     self.note(Part::Crowd, &row, "UDP <1 % Mb/s", crowd.udp_megabits);
                     self.note(Part::Crowd, &row, "memory KiB", crowd.memory / 1_024.0);
                 }
                 Err(failure) => self.failed(&row, &failure),
+            }
+        }
+    }
+
+    fn library(&mut self) {
+        for stream in Stream::ALL {
+            eprintln!("  {}", stream.name());
+            match stream.measure(&self.site, self.arguments.seconds) {
+                Ok(goodputs) => goodputs.into_iter().for_each(|(loss, megabits)| {
+                    self.note(Part::Library, stream.name(), loss.title(), megabits);
+                }),
+                Err(failure) => self.failed(stream.name(), &failure),
             }
         }
     }
@@ -273,8 +289,6 @@ impl<'a> Experiment<'a> {
 
 impl Drop for Experiment<'_> {
     fn drop(&mut self) {
-        // Processes end before the namespaces that they are in.
-        self.contestants.clear();
         if self.arguments.busy {
             let _ = fs::write("/proc/self/autogroup", "0");
         }

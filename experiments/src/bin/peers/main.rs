@@ -8,6 +8,7 @@ mod contestants;
 mod crowd;
 mod experiment;
 mod failure;
+mod goodput;
 mod load;
 mod measures;
 mod network;
@@ -17,6 +18,7 @@ mod programs;
 mod quiet;
 mod record;
 mod relays;
+mod site;
 mod table;
 mod topology;
 
@@ -39,6 +41,7 @@ What is measured:
            loss, large and small, ping idle and under TCP, processor time for each gigabyte
   relays   our RS and coturn: packets for each second of processor time; 1 and 100 tunnels, with and without UDP_SEGMENT
   crowd    1,000 tunnels on one node with traffic over all of them beside 1: memory, throughput
+  library  a TCP stream of the library model beside a QUIC stream by quinn and the kernel's TCP, at 0, 0.1 and 1 % loss
 
 Before each round it is looked whether the machine is quiet. It refuses to begin on one that is not, unless --busy is given;
 figures of a round that was disturbed are marked. Whatever it makes is gone afterwards, also after Ctrl-C; what a kill -9 leaves

@@ -6,7 +6,7 @@ use crate::process::{Process, output};
 use crate::programs::Programs;
 use crate::topology::{OVERLAY_MTU, Side, Topology};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -93,8 +93,8 @@ impl Network {
         fs::write(&path, text).map_err(|source| Failure::File { path, source })
     }
 
-    /// A program at one end, in the directory of the files; the end's own is NEAR.toml or FAR.toml in small letters.
-    pub(crate) fn command(&self, topology: &Topology, side: Side, program: &PathBuf) -> Command {
+    /// A program at one end, in the directory of the files; the end's own is near.toml or far.toml.
+    pub(crate) fn command(&self, topology: &Topology, side: Side, program: &Path) -> Command {
         let mut command = topology.command(side.name(), program);
         command.current_dir(&self.directory).env("NTM_PASSWORD", PASSWORD);
         command

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::load::relayed::FIRST_PORT;
 use crate::process::{Process, found};
 use crate::programs::Programs;
+use crate::site::Site;
 use crate::topology::{FAR, NEAR, Topology};
 use std::time::Duration;
 
@@ -73,13 +74,8 @@ impl Relay {
     }
 
     /// Loads it for so long.
-    pub(crate) fn measure(
-        self,
-        topology: &Topology,
-        programs: &Programs,
-        load: Load,
-        seconds: u64,
-    ) -> Result<Relaying, Failure> {
+    pub(crate) fn measure(self, site: &Site, load: Load, seconds: u64) -> Result<Relaying, Failure> {
+        let Site { topology, programs, .. } = site;
         let mut sink = topology.command("near", &programs.own);
         let _sink = Asked::start("load sink", sink.args(["load", "sink", &SINK_PORT.to_string()]))?;
         let mut serving = Serving::start(self, topology, programs, load.tunnels)?;

@@ -3,8 +3,8 @@
 use super::{Contestant, PATIENCE, Running};
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::programs::Programs;
-use crate::topology::{OVERLAY_FAR, OVERLAY_MTU, Side, Topology};
+use crate::site::Site;
+use crate::topology::{OVERLAY_FAR, OVERLAY_MTU, Side};
 
 const PORT: u16 = 4_501;
 
@@ -19,7 +19,8 @@ impl Contestant for Bare {
         Ok("framework/net/examples".to_owned())
     }
 
-    fn start(&mut self, topology: &Topology, programs: &Programs) -> Result<Running, Failure> {
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let Site { topology, programs, .. } = site;
         let mut processes = Vec::new();
         for side in Side::BOTH {
             let device = topology.device(side);

@@ -3,8 +3,8 @@
 use super::{Contestant, PATIENCE, Running, version};
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::programs::Programs;
-use crate::topology::{FAR, OVERLAY_FAR, OVERLAY_MTU, Side, Topology};
+use crate::site::Site;
+use crate::topology::{FAR, OVERLAY_FAR, OVERLAY_MTU, Side};
 
 const PORT: u16 = 11_010;
 
@@ -19,7 +19,8 @@ impl Contestant for EasyTier {
         version("easytier-core", "--version").ok_or("cargo install --locked easytier")
     }
 
-    fn start(&mut self, topology: &Topology, _: &Programs) -> Result<Running, Failure> {
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let topology = &site.topology;
         let mut processes = Vec::new();
         for side in Side::BOTH {
             let mut command = topology.command(side.name(), "easytier-core");

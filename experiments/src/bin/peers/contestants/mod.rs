@@ -11,8 +11,7 @@ mod wireguard;
 
 use crate::failure::Failure;
 use crate::process::Process;
-use crate::programs::Programs;
-use crate::topology::Topology;
+use crate::site::Site;
 use std::time::Duration;
 
 /// How long a tool may take to be ready.
@@ -27,7 +26,7 @@ pub(crate) trait Contestant {
     fn probe(&self) -> Result<String, &'static str>;
 
     /// Starts it at both ends, until packets can pass.
-    fn start(&mut self, topology: &Topology, programs: &Programs) -> Result<Running, Failure>;
+    fn start(&self, site: &Site) -> Result<Running, Failure>;
 }
 
 /// A contestant under way.
@@ -52,7 +51,7 @@ pub(crate) fn all() -> Vec<Box<dyn Contestant>> {
         Box::new(bare::Bare),
         Box::new(packet_path::PacketPath::AES),
         Box::new(packet_path::PacketPath::CHACHA),
-        Box::new(ntm_up::NtmUp::default()),
+        Box::new(ntm_up::NtmUp),
         Box::new(wireguard::WireGuard::GO),
         Box::new(wireguard::WireGuard::BORINGTUN),
         Box::new(wireguard::WireGuard::GOTATUN),

@@ -3,8 +3,8 @@
 use super::{Contestant, PATIENCE, Running, version};
 use crate::failure::Failure;
 use crate::process::{Process, output};
-use crate::programs::Programs;
-use crate::topology::{OVERLAY_FAR, OVERLAY_MTU, Side, Topology};
+use crate::site::Site;
+use crate::topology::{OVERLAY_FAR, OVERLAY_MTU, Side};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,8 @@ impl Contestant for Nebula {
         version("nebula-cert", "-version").and(version("nebula", "-version")).ok_or(how_to_get)
     }
 
-    fn start(&mut self, topology: &Topology, _: &Programs) -> Result<Running, Failure> {
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let topology = &site.topology;
         let directory = topology.file("nebula");
         if !directory.exists() {
             issue(&directory)?;

@@ -2,20 +2,16 @@
 
 use super::{Contestant, PATIENCE, Running};
 use crate::failure::Failure;
-use crate::network::{Network, node_name};
+use crate::network::node_name;
 use crate::process::Process;
-use crate::programs::Programs;
+use crate::site::Site;
 use crate::topology::{Side, Topology};
 use std::time::{Duration, Instant};
 
 /// How long the first name may take to be found.
 const LOOKUP: Duration = Duration::from_secs(10);
 
-/// The servers are started at first use and stay.
-#[derive(Default)]
-pub(super) struct NtmUp {
-    network: Option<Network>,
-}
+pub(super) struct NtmUp;
 
 impl Contestant for NtmUp {
     fn name(&self) -> &'static str {
@@ -26,11 +22,9 @@ impl Contestant for NtmUp {
         Ok("with AS, DC and RS".to_owned())
     }
 
-    fn start(&mut self, topology: &Topology, programs: &Programs) -> Result<Running, Failure> {
-        let network = match self.network.take() {
-            Some(network) => self.network.insert(network),
-            None => self.network.insert(Network::start(topology, programs)?),
-        };
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let Site { topology, programs, .. } = site;
+        let network = site.network()?;
         let mut processes = Vec::new();
         for side in Side::BOTH {
             topology.set_resolver(side.name(), "10.7.0.53")?;

@@ -4,6 +4,7 @@ use super::{Contestant, PATIENCE, Running};
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::programs::Programs;
+use crate::site::Site;
 use crate::topology::{OVERLAY_FAR, OVERLAY_MTU, Side, Topology};
 
 const PORT: u16 = 4_502;
@@ -27,7 +28,8 @@ impl Contestant for PacketPath {
         Ok("packet path, static keys".to_owned())
     }
 
-    fn start(&mut self, topology: &Topology, programs: &Programs) -> Result<Running, Failure> {
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let Site { topology, programs, .. } = site;
         let processes = static_tunnels(topology, programs, 1, self.suite)?;
         topology.configure_devices()?;
         Ok(Running { processes, target: OVERLAY_FAR.to_owned() })

@@ -2,8 +2,8 @@
 
 use super::{Contestant, Running};
 use crate::failure::Failure;
-use crate::programs::Programs;
-use crate::topology::{FAR, Topology};
+use crate::site::Site;
+use crate::topology::FAR;
 
 pub(super) struct Raw;
 
@@ -16,7 +16,7 @@ impl Contestant for Raw {
         Ok("Linux's own".to_owned())
     }
 
-    fn start(&mut self, _: &Topology, _: &Programs) -> Result<Running, Failure> {
+    fn start(&self, _: &Site) -> Result<Running, Failure> {
         Ok(Running { processes: Vec::new(), target: FAR.to_owned() })
     }
 }

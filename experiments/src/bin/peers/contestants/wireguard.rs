@@ -3,7 +3,7 @@
 use super::{Contestant, PATIENCE, Running, version};
 use crate::failure::Failure;
 use crate::process::{Process, found, output};
-use crate::programs::Programs;
+use crate::site::Site;
 use crate::topology::{OVERLAY_FAR, Side, Topology};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,8 @@ impl Contestant for WireGuard {
         version(self.program, "--version").ok_or(self.how_to_get)
     }
 
-    fn start(&mut self, topology: &Topology, _: &Programs) -> Result<Running, Failure> {
+    fn start(&self, site: &Site) -> Result<Running, Failure> {
+        let topology = &site.topology;
         let mut processes = Vec::new();
         for side in Side::BOTH {
             let mut command = topology.command(side.name(), self.program);

@@ -1,13 +1,19 @@
 //! The load: this program started again in a namespace, where it sends, receives or swallows what a measure wants.
 
 mod datagrams;
+mod library;
+mod lines;
+mod quic;
 pub(crate) mod relayed;
 mod streams;
 mod turn;
 
+pub(crate) use quic::PORT as QUIC_PORT;
+
 use clap::Subcommand;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 
 /// What a generator of load does.
 #[derive(Debug, Subcommand)]
@@ -19,18 +25,26 @@ pub(crate) enum Load {
         /// The port.
         port: u16,
     },
-    /// Sends as much over TCP connections as they take.
-    Stream {
-        #[command(flatten)]
-        flows: Flows,
-        /// For how many seconds.
-        #[arg(long)]
-        seconds: u64,
-    },
+    /// Sends as much over TCP connections as they take, as long as standard input says.
+    Stream(Flows),
     /// Swallows what comes over TCP connections; tells how much at each line of standard input.
     Swallow {
         /// The port.
         port: u16,
+    },
+    /// A node that links NTMobile in: swallows streams, or sends one to a peer as long as standard input says.
+    Library {
+        /// The node's file.
+        file: PathBuf,
+        /// The peer's name; without it streams are swallowed.
+        peer: Option<String>,
+    },
+    /// The same over QUIC.
+    Quic {
+        /// Where the server's certificate is, or is put.
+        certificate: PathBuf,
+        /// The server's address; without it streams are swallowed.
+        server: Option<SocketAddr>,
     },
     /// Sends to a relay as fast as it can, as long as standard input says.
     Relayed(relayed::Relayed),
@@ -79,9 +93,11 @@ pub(crate) fn run(load: Load) -> io::Result<()> {
     match load {
         Load::Send(flows) => datagrams::send(flows),
         Load::Receive { port } => datagrams::receive(port),
-        Load::Stream { flows, seconds } => streams::send(flows, seconds),
+        Load::Stream(flows) => streams::send(flows),
         Load::Swallow { port } => streams::swallow(port),
         Load::Relayed(load) => relayed::send(load),
+        Load::Library { file, peer } => library::run(&file, peer.as_deref()),
+        Load::Quic { certificate, server } => quic::run(&certificate, server),
         Load::Sink { port } => relayed::sink(port),
     }
 }

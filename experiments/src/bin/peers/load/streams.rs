@@ -2,6 +2,7 @@
 
 use super::Flows;
 use super::datagrams::answer;
+use socket2::{Domain, Socket, Type};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -14,29 +15,36 @@ const PIECE: usize = 64 << 10;
 /// A thread for each connection needs little.
 const STACK: usize = 128 << 10;
 
-/// Opens every connection, then writes to all of them.
-pub(super) fn send(flows: Flows, seconds: u64) -> io::Result<()> {
-    let opened = |(from, to): (SocketAddrV4, SocketAddrV4)| {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-        socket.bind(&from.into())?;
-        socket.connect(&to.into())?;
-        Ok(TcpStream::from(socket))
-    };
-    let streams = flows.ends().map(opened).collect::<io::Result<Vec<_>>>()?;
-    let end = Instant::now() + Duration::from_secs(seconds);
+/// Opens every connection and writes to all of them for as many milliseconds as each line of standard input says; answers when that
+/// is over.
+pub(super) fn send(flows: Flows) -> io::Result<()> {
     answer("ready")?;
-    let write = move |mut stream: TcpStream| {
-        let piece = vec![0; PIECE];
-        while Instant::now() < end && stream.write(&piece).is_ok() {}
-        // The other end may have gone first.
-        let _ = stream.shutdown(Shutdown::Both);
-    };
-    let threads = streams.into_iter().map(|stream| small_thread(move || write(stream)));
-    for thread in threads.collect::<io::Result<Vec<_>>>()? {
-        // A writer has nothing to panic about.
-        let _ = thread.join();
+    for line in io::stdin().lock().lines() {
+        let milliseconds = line?.trim().parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+        let streams = flows.ends().map(open).collect::<io::Result<Vec<_>>>()?;
+        let end = Instant::now() + Duration::from_millis(milliseconds);
+        let threads = streams.into_iter().map(|stream| small_thread(move || write(stream, end)));
+        for thread in threads.collect::<io::Result<Vec<_>>>()? {
+            // A writer has nothing to panic about.
+            let _ = thread.join();
+        }
+        answer("sent")?;
     }
     Ok(())
+}
+
+fn open((from, to): (SocketAddrV4, SocketAddrV4)) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&from.into())?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
+}
+
+fn write(mut stream: TcpStream, end: Instant) {
+    let piece = vec![0; PIECE];
+    while Instant::now() < end && stream.write(&piece).is_ok() {}
+    // The other end may have gone first.
+    let _ = stream.shutdown(Shutdown::Both);
 }
 
 /// Takes every connection, and answers each line with how many octets have come since the start.
