@@ -1,22 +1,17 @@
-//! One stream of an application that links its transport in, over a cable that loses: ours, QUIC's, and the kernel's TCP beside
-//! them.
+//! One stream of an application that links its transport in, over a cable that loses: ours, and QUIC's beside it.
 //!
 //! The cable loses datagrams by chance, both ways, in the receiving end's packet filter. What one call sends is cut before it
 //! leaves, so that one datagram is lost at a time.
 
 use crate::asked::Asked;
 use crate::failure::Failure;
+use crate::load::QUIC_PORT;
 use crate::network::node_name;
 use crate::site::Site;
 use crate::topology::{FAR, Side, Topology};
-use std::net::Ipv4Addr;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The kernel's TCP is swallowed here.
-const TCP_PORT: u16 = 7_006;
-/// The other ends' ports are their own.
-const QUIC_PORT: u16 = crate::load::QUIC_PORT;
 /// How long a stream grows before it is counted.
 const GROWING: Duration = Duration::from_millis(500);
 
@@ -25,7 +20,6 @@ const GROWING: Duration = Duration::from_millis(500);
 pub(crate) enum Stream {
     Library,
     Quic,
-    Kernel,
 }
 
 /// How much is lost.
@@ -59,13 +53,12 @@ impl Loss {
 }
 
 impl Stream {
-    pub(crate) const ALL: [Self; 3] = [Self::Library, Self::Quic, Self::Kernel];
+    pub(crate) const ALL: [Self; 2] = [Self::Library, Self::Quic];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Library => "ours (library, TCP)",
             Self::Quic => "QUIC by quinn",
-            Self::Kernel => "kernel TCP, no tunnel",
         }
     }
 
@@ -114,14 +107,6 @@ impl Stream {
                 let mut near = topology.command("near", own);
                 near.args(["load", "quic"]).arg(&certificate).arg(format!("{FAR}:{QUIC_PORT}"));
                 Ok((swallowing, Asked::start("load quic", &mut near)?))
-            }
-            Self::Kernel => {
-                let mut far = topology.command("far", own);
-                let swallowing = Asked::start("load swallow", far.args(["load", "swallow", &TCP_PORT.to_string()]))?;
-                let mut near = topology.command("near", own);
-                near.args(["load", "stream", "--from", &Ipv4Addr::UNSPECIFIED.to_string()]);
-                near.args(["--to", &format!("{FAR}:{TCP_PORT}")]);
-                Ok((swallowing, Asked::start("load stream", &mut near)?))
             }
         }
     }

@@ -33,7 +33,7 @@ Examples (as root; cargo run --release --bin peers -- builds it, and the program
   peers                                     three rounds of everything that is installed; writes runs/peers/
   peers --rounds 1 --seconds 1 --busy       whether it works, no figures to believe
   peers --only ours,wireguard-go            ours and that beside the cable and the bare forwarder
-  peers --parts relays,crowd                relays, and a thousand tunnels
+  peers --parts relays,crowd,library        relays, a thousand tunnels, and the library beside QUIC
 
 What is measured:
   tools    raw veth (the cable), a bare forwarder (the ceiling of user space), our packet path, ntm up whole, and wireguard-go,
@@ -41,7 +41,7 @@ What is measured:
            loss, large and small, ping idle and under TCP, processor time for each gigabyte
   relays   our RS and coturn: packets for each second of processor time; 1 and 100 tunnels, with and without UDP_SEGMENT
   crowd    1,000 tunnels on one node with traffic over all of them beside 1: memory, throughput
-  library  a TCP stream of the library model beside a QUIC stream by quinn and the kernel's TCP, at 0, 0.1 and 1 % loss
+  library  a TCP stream of the library model beside a QUIC stream by quinn, at 0, 0.1 and 1 % loss
 
 Before each round it is looked whether the machine is quiet. It refuses to begin on one that is not, unless --busy is given;
 figures of a round that was disturbed are marked. Whatever it makes is gone afterwards, also after Ctrl-C; what a kill -9 leaves

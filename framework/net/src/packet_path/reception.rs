@@ -12,18 +12,18 @@ use std::ops::ControlFlow;
 /// So many trains are received before something else gets its turn.
 const TURN: usize = 4;
 
-/// Room for the longest train.
+/// Room for the longest train, and a third of the buffer.
 const ROOM: usize = 65_536;
 
 /// The receiving side of one thread.
 pub(super) struct Reception {
-    /// A train, and behind it room for what turns out not to belong to it.
+    /// A train that begins in the first third ends in the second, and what turns out not to belong to it in the last.
     buffer: Box<[u8]>,
 }
 
 impl Reception {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; 2 * ROOM].into() }
+        Self { buffer: vec![0; 3 * ROOM].into() }
     }
 
     /// Receives what there is, within a turn, and passes on each train. Returns whether there may be more.
@@ -35,18 +35,19 @@ impl Reception {
     ) -> bool {
         let mut behind = None;
         for _ in 0..TURN {
-            let (train, end) = match behind.take() {
-                Some((at, train)) => self.gather_from(at, train, socket, counters),
-                None => match receive(socket, counters, &mut self.buffer) {
+            let (at, first) = match behind.take() {
+                Some((at, train)) => (self.make_room(at, &train), train),
+                None => match receive(socket, counters, &mut self.buffer[..ROOM]) {
                     ControlFlow::Break(()) => return false,
                     ControlFlow::Continue(None) => continue,
-                    ControlFlow::Continue(Some(train)) => self.gather(train, socket, counters),
+                    ControlFlow::Continue(Some(train)) => (0, train),
                 },
             };
-            pass(&train, &mut self.buffer[..train.length]);
+            let (train, end) = self.gather(at, first, socket, counters);
+            pass(&train, &mut self.buffer[at..at + train.length]);
             match end {
                 End::Drained => return false,
-                End::Behind(next) => behind = Some((train.length, next)),
+                End::Behind(next) => behind = Some((at + train.length, next)),
                 End::Full => {}
             }
         }
@@ -56,26 +57,30 @@ impl Reception {
         true
     }
 
-    /// Goes on with what lies further back.
-    fn gather_from(
+    /// Moves a train to the front if what may come behind it would find no room where it lies; returns where it lies then.
+    fn make_room(&mut self, at: usize, train: &ReceivedTrain) -> usize {
+        if at <= ROOM {
+            return at;
+        }
+        self.buffer.copy_within(at..at + train.length, 0);
+        0
+    }
+
+    /// Receives behind a train what belongs to it.
+    fn gather(
         &mut self,
         at: usize,
-        train: ReceivedTrain,
+        mut train: ReceivedTrain,
         socket: &TrainSocket,
         counters: &Counters,
     ) -> (ReceivedTrain, End) {
-        self.buffer.copy_within(at..at + train.length, 0);
-        self.gather(train, socket, counters)
-    }
-
-    /// Receives what belongs to the train at the front of the buffer.
-    fn gather(&mut self, mut train: ReceivedTrain, socket: &TrainSocket, counters: &Counters) -> (ReceivedTrain, End) {
         // What the kernel has joined is as long as it gets.
         if train.length > train.stride {
             return (train, End::Full);
         }
         while is_open(&train) {
-            match receive(socket, counters, &mut self.buffer[train.length..]) {
+            let end = at + train.length;
+            match receive(socket, counters, &mut self.buffer[end..end + ROOM]) {
                 ControlFlow::Break(()) => return (train, End::Drained),
                 ControlFlow::Continue(None) => break,
                 ControlFlow::Continue(Some(next)) if belongs(&train, &next) => train.length += next.length,
