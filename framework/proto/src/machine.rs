@@ -218,11 +218,6 @@ pub enum Input {
 /// one for each pair of applications, and for a while the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PacketNotice {
-    /// A packet for this peer found no usable tunnel.
-    UnknownPeer {
-        /// The virtual address it was for.
-        destination: IpAddr,
-    },
     /// The first packet under a new tunnel key was authenticated.
     Proved {
         /// The tunnel.

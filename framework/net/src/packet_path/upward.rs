@@ -34,17 +34,6 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// What the machine is to be told of it, if it is a notice.
-    pub fn notice(&self) -> Option<PacketNotice> {
-        match self {
-            Self::Notice(notice) => Some(notice.clone()),
-            Self::NoTunnel { destination, .. } => Some(PacketNotice::UnknownPeer { destination: *destination }),
-            Self::Control { .. } | Self::Aside(_) => None,
-        }
-    }
-}
-
 /// The signalling half of the path's port: the sockets are the packet path's, what is not ESP comes through here.
 pub(super) struct SignallingPort {
     pub(super) shared: Arc<Shared>,

@@ -41,7 +41,7 @@ pub use liveness::Liveness;
 use crate::calls::Calls;
 use crate::deadlines::Deadlines;
 use crate::endpoint::{Arrival, Endpoint, Path, Peer, Ticket, TimedOut};
-use crate::machine::{CallId, Context, Input, LookupFailure, Machine, PacketNotice, ServerAddresses};
+use crate::machine::{CallId, Context, Input, LookupFailure, Machine, ServerAddresses};
 use crate::packet::TunnelTable;
 use crate::sizes::Sizes;
 use crate::time::Instant;
@@ -353,7 +353,6 @@ impl Machine for Node {
             Input::AddressesChanged { addresses } => self.addresses_changed(cx, addresses),
             Input::Datagram { from, bytes } => self.datagram(cx, from, bytes),
             Input::TunnelControl { tunnel, bytes } => self.controlled(cx, tunnel, &bytes),
-            Input::PacketPath(PacketNotice::Proved { tunnel }) => self.tunnel_proved(cx, tunnel),
             Input::PacketPath(notice) => self.packet_notice(cx, &notice),
             Input::TlsAnswered { call, result } => {
                 if let Some(outcome) = self.tls.answered(cx, call, result) {

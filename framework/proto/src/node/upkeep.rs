@@ -1,7 +1,7 @@
 //! What a standing tunnel needs: its NAT mapping refreshed, its key renewed, and its end when nobody uses it.
 
 use super::peers::Built;
-use super::{Cx, Due, Node};
+use super::{ConnectError, Cx, Due, Node};
 use crate::endpoint::{Path, Peer, Request};
 use crate::machine::{Effect, PacketNotice};
 use crate::packet::GENERATION_OVERLAP;
@@ -20,6 +20,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// When an idle tunnel is looked at again that is being replaced.
+const IDLE_AGAIN: Duration = Duration::from_secs(10);
 /// How long a Rekey Response may take before the request is repeated.
 const REKEY_RETRY: Duration = Duration::from_secs(2);
 /// How often a tunnel is looked at for a key that has sealed many packets.
@@ -47,7 +49,10 @@ impl Node {
     pub(super) fn check_idle(&mut self, cx: &mut Cx<'_>, peer: &Peer) {
         let Some(built) = self.peers.get(peer).and_then(|entry| entry.built.as_ref()) else { return };
         let end = built.tunnel.last_used() + built.idle;
-        if end > cx.now {
+        if self.peers.get(peer).is_some_and(|entry| entry.building.is_some()) {
+            // What replaces it is on its way, and the peer could not tell which of the two is closed.
+            self.deadlines.set(Due::Idle(peer.clone()), cx.now + IDLE_AGAIN);
+        } else if end > cx.now {
             self.deadlines.set(Due::Idle(peer.clone()), end);
         } else {
             self.send_control(cx, peer, ntmobile_wire::message::Close.into());
@@ -115,7 +120,7 @@ impl Node {
     }
 
     /// The first packet under a tunnel's key has come: the peer holds the key.
-    pub(super) fn tunnel_proved(&mut self, cx: &mut Cx<'_>, tunnel: Spi) {
+    fn tunnel_proved(&mut self, cx: &mut Cx<'_>, tunnel: Spi) {
         let Some(peer) = self.standing(tunnel) else { return };
         let Some(built) = self.peers.get_mut(&peer).and_then(|entry| entry.built.as_mut()) else { return };
         if std::mem::replace(&mut built.proved, true) {
@@ -133,7 +138,7 @@ impl Node {
         }
     }
 
-    /// What else the packet path has noticed.
+    /// What the packet path has noticed.
     pub(super) fn packet_notice(&mut self, cx: &mut Cx<'_>, notice: &PacketNotice) {
         match notice {
             // An authentic packet from another address: the peer's NAT has given it a new mapping. On a relayed path the
@@ -146,7 +151,7 @@ impl Node {
                     cx.count("node.peer_roamed");
                 }
             }
-            PacketNotice::UnknownPeer { .. } | PacketNotice::Proved { .. } => cx.count("node.packet_without_tunnel"),
+            PacketNotice::Proved { tunnel } => self.tunnel_proved(cx, *tunnel),
         }
     }
 
@@ -163,7 +168,7 @@ impl Node {
 
     /// A message that came inside a tunnel.
     pub(super) fn controlled(&mut self, cx: &mut Cx<'_>, tunnel: Spi, bytes: &[u8]) {
-        let Some(peer) = self.standing(tunnel) else { return cx.count("node.control_stale") };
+        let Some(peer) = self.standing(tunnel) else { return self.controlled_aside(cx, tunnel, bytes) };
         let Ok(frame) = Frame::decode(bytes) else { return cx.count("node.control_malformed") };
         match frame.message {
             Message::Close(_) => self.close_tunnel(cx, &peer, "closed"),
@@ -175,6 +180,27 @@ impl Node {
                 self.peer_is_there(cx, &peer);
             }
             _ => cx.count("node.control_unexpected"),
+        }
+    }
+
+    /// A message that came inside a tunnel which does not stand here: it was replaced, or is about to stand. Only *Close* counts: the
+    /// peer says so in the tunnel that stands at its end, and has no other.
+    fn controlled_aside(&mut self, cx: &mut Cx<'_>, tunnel: Spi, bytes: &[u8]) {
+        let is_close = Frame::decode(bytes).is_ok_and(|frame| matches!(frame.message, Message::Close(_)));
+        let Some(tunnel) = self.tunnels.receiving(tunnel).filter(|_| is_close) else {
+            return cx.count("node.control_stale");
+        };
+        let settings = tunnel.settings();
+        let peer = Peer { name: settings.peer.clone(), application: settings.application };
+        let was_replaced = self.retiring.contains_key(&settings.spi_in.identifier());
+        let built = self.peers.get(&peer).and_then(|entry| entry.built.as_ref());
+        if was_replaced && built.is_none_or(|built| built.proved) {
+            // The peer has spoken through the new one since.
+            return cx.count("node.control_stale");
+        }
+        self.close_tunnel(cx, &peer, "closed");
+        if !was_replaced {
+            self.connect_failed(cx, &peer, ConnectError::PeerNotRegistered(peer.name.clone()));
         }
     }
 
