@@ -38,7 +38,10 @@ impl EntityEvent {
         match self {
             Self::Node(event) => matches!(
                 event,
-                NodeEvent::JoinFailed(_) | NodeEvent::RegistrationLost(_) | NodeEvent::ConnectFailed { .. }
+                NodeEvent::JoinFailed(_)
+                    | NodeEvent::RegistrationLost(_)
+                    | NodeEvent::AddressesChanged { .. }
+                    | NodeEvent::ConnectFailed { .. }
             ),
             Self::AccountServer(event) => matches!(event, AccountServerEvent::Refused { .. }),
             Self::DirectionCoordinator(event) => matches!(

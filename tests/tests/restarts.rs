@@ -167,6 +167,35 @@ fn whoever_has_lost_its_store_serves_everybody_again() {
     }
 }
 
+/// A DC that has lost its store allots addresses in the order in which its nodes come back. Those who get others are told.
+#[test]
+fn a_node_whose_coordinator_has_forgotten_its_addresses_is_told() {
+    let choices = Choices::default();
+    let mut bench = network(6, &choices);
+    for (number, who) in ["alice", "carol"].into_iter().enumerate() {
+        join(&mut bench, &format!("{who}@u1.example"), &choices, &format!("203.0.113.{number}"), None);
+        bench.run_for(Duration::from_secs(2));
+    }
+    let told = |bench: &mut Bench, who: &str| -> Vec<NodeEvent> {
+        let events = &bench.at::<Node>(who).events;
+        let changes = events.iter().filter(|(_, event)| matches!(event, NodeEvent::AddressesChanged { .. }));
+        changes.map(|(_, event)| event.clone()).collect()
+    };
+    bench.set_up("alice.u1.example", false);
+    for lost in [false, true] {
+        if lost {
+            bench.lose_store("dc.u1.example");
+        }
+        let machine = coordinator(&mut bench, 0, &choices);
+        bench.restart("dc.u1.example", machine);
+        bench.run_for(Duration::from_secs(120));
+        assert_eq!(told(&mut bench, "carol.u1.example").len(), usize::from(lost), "{:?}", bench.counters);
+    }
+    let carol = told(&mut bench, "carol.u1.example");
+    let [NodeEvent::AddressesChanged { before, now }] = &carol[..] else { panic!("{carol:?}") };
+    assert_ne!((before.v4, before.v6), (now.v4, now.v6));
+}
+
 /// The suite would notice: a server whose session is not drawn anew repeats the nonces of its earlier life.
 #[test]
 fn a_server_that_begins_its_old_session_again_is_found_out() {

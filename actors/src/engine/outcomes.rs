@@ -118,6 +118,7 @@ impl Subscriber<NodeEvent> for Dispatcher {
                 self.carrier.tunnel_stands(&connection.peer, connection.addresses);
             }
             NodeEvent::Registered { .. }
+            | NodeEvent::AddressesChanged { .. }
             | NodeEvent::RegistrationLost(_)
             | NodeEvent::TunnelFailed { .. }
             | NodeEvent::RoundTrip { .. }

@@ -144,6 +144,11 @@ impl fmt::Display for NodeEvent {
             }
             Self::JoinFailed(error) => write!(f, "could not join: {error}"),
             Self::Registered { outer } => write!(f, "registered again, seen at {outer}"),
+            Self::AddressesChanged { before, now } => write!(
+                f,
+                "has other addresses, {} and {} instead of {} and {}: its Direction Coordinator has lost its store",
+                now.v4, now.v6, before.v4, before.v6
+            ),
             Self::RegistrationLost(error) => write!(f, "lost its registration: {error}"),
             Self::Connected { connection, .. } => write!(f, "reaches {} {}", connection.peer, by(connection)),
             Self::ConnectFailed { error, .. } => write!(f, "found no way: {error}"),
@@ -176,6 +181,14 @@ pub enum NodeEvent {
     Registered {
         /// Where the DC sees it.
         outer: SocketAddr,
+    },
+    /// The DC has allotted other permanent addresses: it has lost its store. Whoever remembers the old ones reaches nobody, or
+    /// somebody else.
+    AddressesChanged {
+        /// Those that the node had.
+        before: VirtualAddresses,
+        /// Those that it has now.
+        now: VirtualAddresses,
     },
     /// The node cannot reach its DC at present; it goes on trying.
     RegistrationLost(JoinError),

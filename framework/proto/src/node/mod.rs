@@ -52,6 +52,7 @@ use joining::Joining;
 use login::Login;
 use negotiation::Negotiating;
 use notification::NotificationConnection;
+use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::datagram::{self, Header};
 use ntmobile_wire::entropy::{Entropy, draw};
 use ntmobile_wire::identifier::{ApplicationId, Negotiation, Session};
@@ -145,6 +146,8 @@ pub struct Node {
     is_wanted: bool,
     login: Login,
     registered: Option<Registered>,
+    /// The addresses that it has had since it joined, which are not to change.
+    addresses_held: Option<VirtualAddresses>,
     /// The registration under way, and the addresses it goes from and to.
     registering: Option<Registering>,
     way: Option<(SocketAddr, SocketAddr)>,
@@ -181,6 +184,7 @@ impl Node {
             is_wanted: false,
             login: Login::default(),
             registered: None,
+            addresses_held: None,
             registering: None,
             way: None,
             moved_at: None,

@@ -156,6 +156,11 @@ impl Node {
         } else {
             cx.event(NodeEvent::Registered { outer: registered.outer });
         }
+        let held = self.addresses_held.replace(registered.addresses);
+        if let Some(before) = held.filter(|held| *held != registered.addresses) {
+            cx.count("node.addresses_changed");
+            cx.event(NodeEvent::AddressesChanged { before, now: registered.addresses });
+        }
         if self.moved_at.is_some() {
             self.hand_over(cx);
         }
