@@ -98,7 +98,7 @@ impl NodePath {
         match self.seal(now, &packet) {
             Ok((to, datagram)) => self.transmit(to, datagram),
             Err(OutboundRefusal::NoTunnel(destination)) => self.keep(now, destination, packet),
-            Err(OutboundRefusal::Malformed) => self.count("packet.malformed"),
+            Err(OutboundRefusal::Malformed | OutboundRefusal::CarriedElsewhere) => self.count("packet.malformed"),
             Err(OutboundRefusal::ForeignSource(_)) => self.count("packet.foreign_source"),
             Err(OutboundRefusal::ControlPort) => self.count("packet.control_port"),
             Err(OutboundRefusal::Exhausted) => self.count("packet.exhausted"),

@@ -103,6 +103,12 @@ pub enum FootprintError {
     /// There is no such interface.
     #[error("there is no interface {0}")]
     NoInterface(String),
+    /// The kernel cannot carry the packets.
+    #[error(
+        "this kernel has no interfaces for IPsec (xfrm_interface): load or build the module in, or use the model \"tun\", which needs \
+         none"
+    )]
+    NoKernelInterfaces,
     /// Changing the network is the administrator's.
     #[error("changing addresses and routes needs privilege; run as root or give the program CAP_NET_ADMIN")]
     NeedsNetAdmin,
@@ -157,6 +163,20 @@ impl Footprint {
         let guardian = options.guardian.as_ref().map(|program| Guardian::start(program, &path)).transpose()?;
         let journal = Journal::begin(path, interface)?;
         Ok(Self { interface: interface.to_owned(), options, journal: Some(journal), hook: None, guardian })
+    }
+
+    /// Makes the interface, as one whose packets the kernel carries by its IPsec tables; returns the number by which these
+    /// know it. What they hold under that number goes with it.
+    pub fn make_kernel_interface(&mut self) -> Result<u32, FootprintError> {
+        let number = links::kernel_number(&self.interface);
+        let name = self.interface.clone();
+        let step = Step::KernelInterface { number };
+        match self.change(step, "the interface itself", || links::make_kernel_interface(&name, number)) {
+            Err(FootprintError::Kernel { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                Err(FootprintError::NoKernelInterfaces)
+            }
+            outcome => outcome.map(|()| number),
+        }
     }
 
     /// Gives the interface this MTU and starts it.

@@ -9,6 +9,7 @@
 //! | `wire::entropy::Entropy` | [`entropy::SystemEntropy`] | the operating system's generator |
 //! | DNS root servers | [`roots::root_hints`] | the thirteen that IANA publishes |
 //! | application packets | [`packet_path::PacketPath`] | threads between a [`tun::Tun`] device and the network, by the train |
+//! | the same in the kernel | [`kernel_path::KernelPath`] | its IPsec tables (XFRM), kept in step with the tunnel table |
 //!
 //! TLS legs need no port of their own: `ntmobile_ports::quic::TlsEndpoint` runs on [`udp::OsUdpPort`] and
 //! [`clock::OsClock`] with `CryptoChoice::System`.
@@ -27,6 +28,7 @@ pub mod compute;
 pub mod echo;
 pub mod entropy;
 pub mod footprint;
+pub mod kernel_path;
 mod links;
 pub mod names;
 pub mod namespace;
@@ -40,3 +42,4 @@ pub mod tcp;
 pub mod tun;
 pub mod udp;
 pub mod vpn_host;
+mod xfrm;

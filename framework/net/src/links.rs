@@ -1,8 +1,8 @@
 //! Links, addresses and routes: changed one at a time, and as often as one likes.
 
-use crate::netlink;
+use crate::{netlink, xfrm};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoXfrm, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -51,6 +51,36 @@ pub(crate) fn set_state(index: u32, state: &State) -> io::Result<()> {
         order.attributes.push(LinkAttribute::Mtu(state.mtu));
     }
     netlink::change(RouteNetlinkMessage::SetLink(order), 0)
+}
+
+/// The number by which the kernel's IPsec tables know an interface of ours: the same for the same name, so that whoever comes
+/// next finds what a predecessor has left.
+pub(crate) fn kernel_number(name: &str) -> u32 {
+    // FNV-1a; should another interface have the number, the kernel refuses to make ours.
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash.max(1)
+}
+
+/// Makes an xfrm interface.
+pub(crate) fn make_kernel_interface(name: &str, number: u32) -> io::Result<()> {
+    let mut order = LinkMessage::default();
+    order.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    order.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Xfrm),
+        LinkInfo::Data(InfoData::Xfrm(vec![InfoXfrm::IfId(number)])),
+    ]));
+    netlink::change(RouteNetlinkMessage::NewLink(order), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Removes an xfrm interface, if it is there, and what the kernel's IPsec tables hold for it.
+pub(crate) fn remove_kernel_interface(index: Option<u32>, number: u32) -> io::Result<()> {
+    let flushed = xfrm::flush(number);
+    if let Some(index) = index {
+        let mut order = LinkMessage::default();
+        order.header.index = index;
+        unless(netlink::change(RouteNetlinkMessage::DelLink(order), 0), &[libc::ENODEV])?;
+    }
+    flushed
 }
 
 /// Sets how many packets wait for whoever takes them off the link.

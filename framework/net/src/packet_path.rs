@@ -29,7 +29,7 @@ mod tests;
 mod too_big;
 mod train;
 mod upward;
-mod wake;
+pub(crate) mod wake;
 
 pub use counters::{Counter, Counters};
 pub use failure::Failure;

@@ -46,6 +46,9 @@ use tokio::net::UdpSocket;
 
 /// So many super-packets are taken in one call.
 const BATCH: usize = 32;
+/// Datagrams of another protocol come to the port, which the kernel takes: ESP (RFC 3948).
+const UDP_ENCAP: libc::c_int = 100;
+const UDP_ENCAP_ESPINUDP: libc::c_int = 2;
 /// The largest super-packet.
 const SUPER_PACKET: usize = 65_536;
 
@@ -90,6 +93,16 @@ impl OsUdpPort {
     pub fn send_outgoing(&self, outgoing: &Outgoing<'_>) -> Result<(), NetError> {
         self.outbox.depart();
         self.sockets.send(outgoing)
+    }
+
+    /// Has the kernel take the ESP packets that come to this port (`UDP_ENCAP`); signalling still comes here.
+    pub(crate) fn give_esp_to_kernel(&self) -> io::Result<()> {
+        for socket in self.sockets.all() {
+            // The kernel would take a train that it has put together for one packet.
+            socket::set_option(&socket.io, libc::SOL_UDP, libc::UDP_GRO, 0)?;
+            socket::set_option(&socket.io, libc::SOL_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)?;
+        }
+        Ok(())
     }
 
     /// How many datagrams or super-packets found no room in the operating system's queue.

@@ -112,6 +112,11 @@ impl EspSealer {
         self.last.load(Ordering::Relaxed)
     }
 
+    /// So many packets have been sealed elsewhere under this sealer's key: their numbers are not used again here.
+    pub fn advance(&self, sealed: u32) {
+        self.last.fetch_max(sealed, Ordering::Relaxed);
+    }
+
     /// Whether so many packets have been sealed that the next generation should be agreed on.
     pub fn is_rekey_due(&self) -> bool {
         self.sealed() >= REKEY_DUE

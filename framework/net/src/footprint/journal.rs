@@ -27,6 +27,8 @@ const UNDONE: usize = 1_024;
 pub(super) enum Step {
     /// This process owns what follows.
     Begin { process: u32, interface: String },
+    /// The interface is made, and the kernel's IPsec tables know it by this number.
+    KernelInterface { number: u32 },
     /// The link was in this state.
     Link { is_up: bool, mtu: u32 },
     /// The interface gets an address.
@@ -175,6 +177,7 @@ impl Journal {
 fn undo(step: &Step, index: Option<u32>) -> io::Result<()> {
     match (step, index) {
         (Step::Resolver(hook), _) => hook.undo(),
+        (Step::KernelInterface { number }, index) => links::remove_kernel_interface(index, *number),
         (Step::Route { network, prefix }, Some(index)) => links::remove_route(index, *network, *prefix),
         (Step::Address { address, prefix }, Some(index)) => links::remove_address(index, *address, *prefix),
         (Step::Link { is_up, mtu }, Some(index)) => links::set_state(index, &links::State { is_up: *is_up, mtu: *mtu }),

@@ -116,7 +116,9 @@ impl Outbound {
             Err(OutboundRefusal::ForeignSource(_)) => counters.foreign_source.add(count as u64),
             Err(OutboundRefusal::ControlPort) => counters.control_port.add(count as u64),
             Err(OutboundRefusal::Exhausted) => counters.exhausted.add(count as u64),
-            Err(OutboundRefusal::Malformed | OutboundRefusal::NoTunnel(_)) => counters.not_ip.add(count as u64),
+            Err(OutboundRefusal::Malformed | OutboundRefusal::NoTunnel(_) | OutboundRefusal::CarriedElsewhere) => {
+                counters.not_ip.add(count as u64);
+            }
         }
         count
     }

@@ -32,6 +32,11 @@ pub enum Event {
         /// The packet, which may be sent when there is a tunnel; none if it was a super-packet.
         packet: Option<Bytes>,
     },
+    /// The kernel has an application's packet to this address and no tunnel for it; it does not keep it.
+    Wanted {
+        /// Where it was to go.
+        destination: IpAddr,
+    },
 }
 
 /// The signalling half of the path's port: the sockets are the packet path's, what is not ESP comes through here.

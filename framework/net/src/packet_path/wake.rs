@@ -8,10 +8,10 @@ const ROOM_PATIENCE: libc::c_int = 10;
 
 /// What wakes a thread that waits for packets.
 #[derive(Debug)]
-pub(super) struct Waker(OwnedFd);
+pub(crate) struct Waker(OwnedFd);
 
 impl Waker {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: the call takes its arguments by value.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -22,7 +22,7 @@ impl Waker {
     }
 
     /// Wakes the thread, now or when it next waits.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight octets are read. It fails only when the counter is full, and then the thread wakes anyway.
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
@@ -34,11 +34,29 @@ impl Waker {
         entries: &mut Vec<libc::pollfd>,
         readable: impl IntoIterator<Item = BorrowedFd<'a>>,
     ) -> io::Result<()> {
+        self.wait_until(entries, readable, -1)
+    }
+
+    /// The same, but for so many milliseconds at most.
+    pub(crate) fn wait_for<'a>(
+        &self,
+        readable: impl IntoIterator<Item = BorrowedFd<'a>>,
+        milliseconds: u16,
+    ) -> io::Result<()> {
+        self.wait_until(&mut Vec::new(), readable, milliseconds.into())
+    }
+
+    fn wait_until<'a>(
+        &self,
+        entries: &mut Vec<libc::pollfd>,
+        readable: impl IntoIterator<Item = BorrowedFd<'a>>,
+        patience: libc::c_int,
+    ) -> io::Result<()> {
         let entry = |fd: libc::c_int| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         entries.clear();
         entries.push(entry(self.0.as_raw_fd()));
         entries.extend(readable.into_iter().map(|fd| entry(fd.as_raw_fd())));
-        poll(entries, -1)?;
+        poll(entries, patience)?;
         if entries[0].revents != 0 {
             let mut count = [0; 8];
             // SAFETY: eight octets are written.

@@ -7,7 +7,9 @@
 
 mod inner;
 mod key_log;
+mod mirror;
 mod relay;
+mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,9 +18,9 @@ mod tunnel;
 
 pub use inner::{CONTROL_PORT, InnerHeader, control_packet};
 pub use key_log::KeyLog;
+pub use mirror::{Mirror, Passage};
 pub use relay::{Dropped, LegCounters, Relay, RelayTable, Relayed};
+pub use settings::TunnelSettings;
 pub use table::{InstallError, TunnelTable};
 pub use train::{Arrival, Departure, PathLimit};
-pub use tunnel::{
-    Carried, Counters, GENERATION_OVERLAP, Inbound, InboundRefusal, OutboundRefusal, Tunnel, TunnelSettings,
-};
+pub use tunnel::{Carried, Counters, GENERATION_OVERLAP, Inbound, InboundRefusal, OutboundRefusal, Tunnel};

@@ -3,7 +3,9 @@
 
 use super::inner::InnerHeader;
 use super::key_log::{KeyLog, MaybeLog};
-use super::tunnel::{Inbound, InboundRefusal, OutboundRefusal, Tunnel, TunnelSettings};
+use super::mirror::{MaybeMirror, Mirror};
+use super::settings::TunnelSettings;
+use super::tunnel::{Inbound, InboundRefusal, OutboundRefusal, Tunnel};
 use crate::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -73,6 +75,7 @@ pub struct TunnelTable {
     /// Held by whoever makes the next snapshot.
     writing: Mutex<()>,
     log: Mutex<MaybeLog>,
+    mirror: Mutex<MaybeMirror>,
 }
 
 impl Default for TunnelTable {
@@ -90,12 +93,31 @@ impl TunnelTable {
     /// The table of a process of this session.
     pub fn of(session: Session) -> Self {
         let answer_from = AtomicU64::new(0);
-        Self { session, answer_from, snapshot: ArcSwap::default(), writing: Mutex::default(), log: Mutex::default() }
+        let (snapshot, writing) = (ArcSwap::default(), Mutex::default());
+        Self { session, answer_from, snapshot, writing, log: Mutex::default(), mirror: Mutex::default() }
     }
 
     /// Tells the keys of every tunnel that is installed from now on.
     pub fn log_keys(&self, log: Arc<dyn KeyLog>) {
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = MaybeLog(Some(log));
+    }
+
+    /// Has every tunnel that is installed from now on carried by somebody else.
+    pub fn mirror(&self, mirror: Arc<dyn Mirror>) {
+        *self.mirror.lock().unwrap_or_else(PoisonError::into_inner) = MaybeMirror(Some(mirror));
+    }
+
+    fn mirrored(&self) -> MaybeMirror {
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells the mirror which tunnel leads to this one's peer now.
+    fn tell_ways(&self, tunnel: &Tunnel) {
+        self.mirrored().tell(|mirror| {
+            for address in Snapshot::addresses(tunnel) {
+                mirror.leads(address, self.towards(address).map(|tunnel| tunnel.settings().spi_in));
+            }
+        });
     }
 
     /// Accepts what comes through a new tunnel under `k_mncn`. Nothing goes out through it until [`TunnelTable::activate`].
@@ -107,11 +129,11 @@ impl TunnelTable {
     ) -> Result<Arc<Tunnel>, InstallError> {
         let spi = settings.spi_in;
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let tunnel = Arc::new(Tunnel::new(now, settings, k_mncn, log)?);
         self.change(|snapshot| {
             if snapshot.by_identifier.contains_key(&spi.identifier()) {
                 return Err(InstallError::SpiInUse(spi));
             }
+            let tunnel = Arc::new(Tunnel::new(now, settings, k_mncn, log, self.mirrored())?);
             snapshot.by_identifier.insert(spi.identifier(), Arc::clone(&tunnel));
             Ok(tunnel)
         })
@@ -127,17 +149,25 @@ impl TunnelTable {
                 }
             }
         });
+        self.tell_ways(tunnel);
     }
 
     /// Ends a tunnel in both directions.
     pub fn remove(&self, tunnel: &Arc<Tunnel>) {
-        self.change(|snapshot| {
+        let spi_in = tunnel.settings().spi_in;
+        let is_gone = self.change(|snapshot| {
             snapshot.deactivate(tunnel);
-            let identifier = tunnel.settings().spi_in.identifier();
-            if snapshot.by_identifier.get(&identifier).is_some_and(|other| Arc::ptr_eq(other, tunnel)) {
+            let identifier = spi_in.identifier();
+            let is_there = snapshot.by_identifier.get(&identifier).is_some_and(|other| Arc::ptr_eq(other, tunnel));
+            if is_there {
                 snapshot.by_identifier.remove(&identifier);
             }
+            is_there
         });
+        if is_gone {
+            self.tell_ways(tunnel);
+            self.mirrored().tell(|mirror| mirror.removed(spi_in));
+        }
     }
 
     /// Whether a tunnel has this identifier already.

@@ -93,6 +93,7 @@ impl Tunnel {
         count: u32,
         seal: impl FnOnce(&mut [u8], &mut Departure<'_>) -> T,
     ) -> Result<T, OutboundRefusal> {
+        self.seals_here()?;
         self.admit(header, packet)?;
         let settings = self.settings();
         if settings.alias.is_some_and(|alias| header.destination == alias) {

@@ -3,8 +3,10 @@
 //! Where packets go and which keys they use change together and rarely, so they are one immutable value behind one
 //! pointer. A move replaces the address and keeps sealer and openers: sequence and replay state are never reset.
 
-use super::inner::{InnerHeader, control_packet};
+use super::inner::{CONTROL_PORT, InnerHeader, control_packet};
 use super::key_log::MaybeLog;
+use super::mirror::MaybeMirror;
+use super::settings::TunnelSettings;
 use super::train::PathLimit;
 use crate::machine::PacketNotice;
 use crate::time::Instant;
@@ -17,10 +19,7 @@ use ntmobile_wire::esp::{
 };
 use ntmobile_wire::identifier::{ApplicationId, Spi};
 use ntmobile_wire::key::Secret;
-use ntmobile_wire::message::CipherSuite;
-use ntmobile_wire::name::Fqdn;
-use ntmobile_wire::subkey::Role;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,47 +28,6 @@ use thiserror::Error;
 
 /// How long packets of the old generation are accepted once the first of the new one has come.
 pub const GENERATION_OVERLAP: Duration = Duration::from_secs(30);
-
-/// What signalling has agreed on about a tunnel.
-#[derive(Clone, Debug)]
-pub struct TunnelSettings {
-    /// The other end.
-    pub peer: Fqdn,
-    /// Which of its applications.
-    pub application: ApplicationId,
-    /// Our permanent addresses.
-    pub local: VirtualAddresses,
-    /// The peer's permanent addresses.
-    pub remote: VirtualAddresses,
-    /// What applications here call the peer's IPv4 address, where it collides with another's; else none.
-    pub alias: Option<Ipv4Addr>,
-    /// Where outer packets go: the peer, or the RS.
-    pub next_hop: SocketAddr,
-    /// Which end we are: [`Role::Mn`] or [`Role::Cn`].
-    pub end: Role,
-    /// The cipher.
-    pub suite: CipherSuite,
-    /// SPI of packets towards us.
-    pub spi_in: Spi,
-    /// SPI of packets towards the peer.
-    pub spi_out: Spi,
-}
-
-impl TunnelSettings {
-    fn far_end(&self) -> Role {
-        if self.end == Role::Mn { Role::Cn } else { Role::Mn }
-    }
-
-    /// The key of packets towards us under `k_mncn` in the generation that `spi` bears.
-    fn key_in(&self, k_mncn: &Secret, spi: Spi) -> Result<EspKey, UnknownSuite> {
-        EspKey::derive(k_mncn, self.suite, self.far_end(), spi)
-    }
-
-    /// The key of packets towards the peer under `k_mncn` in the generation that `spi` bears.
-    fn key_out(&self, k_mncn: &Secret, spi: Spi) -> Result<EspKey, UnknownSuite> {
-        EspKey::derive(k_mncn, self.suite, self.end, spi)
-    }
-}
 
 /// Why a packet did not enter a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -89,6 +47,9 @@ pub enum OutboundRefusal {
     /// The tunnel's key has sealed all the packets it may.
     #[error("the tunnel's key is exhausted")]
     Exhausted,
+    /// The tunnel's packets are somebody else's to carry.
+    #[error("the tunnel's packets are carried elsewhere")]
+    CarriedElsewhere,
 }
 
 /// Why an ESP packet was dropped.
@@ -151,7 +112,7 @@ pub(super) struct Generation {
     spi: Spi,
     pub(super) opener: EspOpener,
     /// The highest authentic sequence number so far; 0 until the first packet.
-    highest: AtomicU32,
+    pub(super) highest: AtomicU32,
     /// When it is accepted no longer, in nanoseconds; never, until a newer generation has proved itself.
     retires: AtomicU64,
 }
@@ -201,17 +162,20 @@ pub(super) enum Sorted {
 pub struct Tunnel {
     settings: TunnelSettings,
     log: MaybeLog,
+    pub(super) mirror: MaybeMirror,
     pub(super) state: ArcSwap<State>,
     /// The source that signalling was told of last, so that it is told once.
     roamed: Mutex<Option<SocketAddr>>,
     pub(super) last_used: AtomicU64,
-    last_received: AtomicU64,
+    pub(super) last_received: AtomicU64,
     /// When the first application's packet left that nothing authentic has followed; 0 where there is none.
-    unanswered: AtomicU64,
+    pub(super) unanswered: AtomicU64,
     pub(super) packets_in: AtomicU64,
     pub(super) bytes_in: AtomicU64,
-    packets_out: AtomicU64,
-    bytes_out: AtomicU64,
+    pub(super) packets_out: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    /// Authentic packets that a mirror has counted.
+    pub(super) received_elsewhere: AtomicU64,
 }
 
 impl Tunnel {
@@ -220,12 +184,14 @@ impl Tunnel {
         settings: TunnelSettings,
         k_mncn: &Secret,
         log: MaybeLog,
+        mirror: MaybeMirror,
     ) -> Result<Self, UnknownSuite> {
         let (spi_in, spi_out) = (settings.spi_in, settings.spi_out);
         let key_in = settings.key_in(k_mncn, spi_in)?;
         let key_out = settings.key_out(k_mncn, spi_out)?;
         log.key(spi_in, settings.suite, &key_in);
         log.key(spi_out, settings.suite, &key_out);
+        mirror.tell(|mirror| mirror.installed(&settings, &key_in, &key_out));
         let state = State {
             next_hop: settings.next_hop,
             limit: None,
@@ -235,6 +201,7 @@ impl Tunnel {
         Ok(Self {
             settings,
             log,
+            mirror,
             state: ArcSwap::from_pointee(state),
             roamed: Mutex::new(None),
             last_used: AtomicU64::new(now.0),
@@ -244,6 +211,7 @@ impl Tunnel {
             bytes_in: AtomicU64::new(0),
             packets_out: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            received_elsewhere: AtomicU64::new(0),
         })
     }
 
@@ -299,6 +267,7 @@ impl Tunnel {
     pub fn move_to(&self, next_hop: SocketAddr) {
         self.state.rcu(|state| State { next_hop, limit: None, ..State::clone(state) });
         *self.roamed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.mirror.tell(|mirror| mirror.moved(self.settings.spi_in, next_hop));
     }
 
     /// Accepts packets of a new generation under a fresh K_mncn, beside those of the old one. Told again of a generation
@@ -308,14 +277,18 @@ impl Tunnel {
         let key = self.settings.key_in(k_mncn, spi)?;
         let fresh = Generation::new(spi, &key);
         self.log.key(spi, self.settings.suite, &key);
-        self.state.rcu(|state| {
+        let is_known = |state: &State| state.generations.iter().any(|known| known.spi == spi);
+        let before = self.state.rcu(|state| {
             let mut state = State::clone(state);
-            if state.generations.iter().all(|known| known.spi != spi) {
+            if !is_known(&state) {
                 state.generations.insert(0, Arc::clone(&fresh));
                 state.generations.truncate(2);
             }
             state
         });
+        if !is_known(&before) {
+            self.mirror.tell(|mirror| mirror.accepts(self.settings.spi_in, spi, &key));
+        }
         Ok(())
     }
 
@@ -326,10 +299,13 @@ impl Tunnel {
         let key = self.settings.key_out(k_mncn, spi)?;
         let fresh = Arc::new(EspSealer::new(spi, &key));
         self.log.key(spi, self.settings.suite, &key);
-        self.state.rcu(|state| {
+        let before = self.state.rcu(|state| {
             let sealer = if state.sealer.spi() == spi { &state.sealer } else { &fresh };
             State { sealer: Arc::clone(sealer), ..State::clone(state) }
         });
+        if before.sealer.spi() != spi {
+            self.mirror.tell(|mirror| mirror.sends(self.settings.spi_in, spi, &key));
+        }
         Ok(())
     }
 
@@ -367,8 +343,12 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Seals a message of signalling for the peer's control port. It does not count as use.
+    /// Seals a message of signalling for the peer's control port. It does not count as use. Where the tunnel is mirrored it
+    /// goes out as it is, to the peer's virtual address: the mirror takes it into the tunnel.
     pub fn control(&self, message: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        if self.mirror.is_some() {
+            return Ok(((self.settings.remote.v6, CONTROL_PORT).into(), Bytes::copy_from_slice(message)));
+        }
         let packet =
             control_packet(&self.settings.local, &self.settings.remote, message).ok_or(OutboundRefusal::Malformed)?;
         let header = InnerHeader::parse(&packet).ok_or(OutboundRefusal::Malformed)?;
@@ -376,6 +356,7 @@ impl Tunnel {
     }
 
     fn seal(&self, header: &InnerHeader, packet: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
+        self.seals_here()?;
         let mut sealed = vec![0; sealed_length(header.length)];
         let inner = &mut sealed[HEADER_LENGTH..HEADER_LENGTH + header.length];
         inner.copy_from_slice(&packet[..header.length]);

@@ -79,6 +79,19 @@ impl EspKey {
         text
     }
 
+    /// The cipher that the key is for.
+    pub fn suite(&self) -> CipherSuite {
+        match self.suite {
+            Suite::Aes128Gcm => CipherSuite::Aes128Gcm,
+            Suite::ChaCha20Poly1305 => CipherSuite::ChaCha20Poly1305,
+        }
+    }
+
+    /// The cipher's key and the salt behind it, for whoever seals or opens in this process's place: the kernel.
+    pub fn expose(&self) -> &[u8] {
+        self.used()
+    }
+
     /// As much of the material as the suite takes.
     fn used(&self) -> &[u8] {
         &self.material[..self.suite.key_length() + SALT_LENGTH]
