@@ -1,6 +1,5 @@
 //! What a host's packet path needs of the process around it: threads, and somewhere for its counters to go.
 
-use ntmobile_net::packet_path::PacketPath;
 use ntmobile_telemetry::Recorder;
 use std::collections::BTreeMap;
 use std::thread::available_parallelism;
@@ -19,12 +18,12 @@ pub(crate) fn threads(wished: usize) -> usize {
     }
 }
 
-/// Brings what the packet path counts to the metrics of an entity, for as long as it is polled.
-pub(crate) async fn count(path: &PacketPath, recorder: &Recorder, entity: &str) {
+/// Brings what is counted on the way of packets to the metrics of an entity, for as long as it is polled.
+pub(crate) async fn count(counted: impl Fn() -> Vec<(&'static str, u64)>, recorder: &Recorder, entity: &str) {
     let mut before: BTreeMap<&'static str, u64> = BTreeMap::new();
     loop {
         tokio::time::sleep(COUNT).await;
-        for (name, now) in path.counters().named() {
+        for (name, now) in counted() {
             let before = before.entry(name).or_default();
             if now > *before {
                 recorder.count(entity, name, now - *before);

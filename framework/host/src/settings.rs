@@ -16,7 +16,7 @@ mod written;
 pub use common::{HostSettings, LogForm, RemoteServer, ServerSettings};
 pub use coordinator::{CoordinatorFile, CoordinatorPlugins, CoordinatorTimes, DomainSettings};
 pub use names::{HostRecord, NamesFile, NamesSettings, ZoneRecord};
-pub use node::{Authentication, NodeFile, NodePlugins, NodeSettings, TunSettings};
+pub use node::{Authentication, Model, NodeFile, NodePlugins, NodeSettings, TunSettings};
 pub use servers::{
     AccountServerFile, AccountServerTimes, AccountsSettings, NotificationServerFile, NotificationSettings,
     RelayServerFile, RelaySettings,

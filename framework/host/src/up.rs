@@ -1,13 +1,14 @@
-//! A node with a virtual interface (model `tun`): unmodified applications reach the network's nodes by their names, and nothing
+//! A node with a virtual interface (models `tun` and `kernel`): unmodified applications reach the network's nodes by their names, and nothing
 //! else on the host changes.
 //!
 //! **What leads into the interface**: the node's own two addresses, and two host routes for each peer, made when its tunnel is
 //! built and before any program hears of its address. No prefix is routed: 100.64.0.0/10, out of which virtual IPv4 addresses
 //! come, may be the provider's network that the host is in.
 //!
-//! **Who does what**: the packet path's threads own the node's UDP port and the device ([`ntmobile_net::packet_path`]); the
-//! machine's driver has the signalling half of that port; this module owns the host's changes
-//! ([`Footprint`](ntmobile_net::footprint)) and answers programs that look for names ([`ntmobile_net::names`]).
+//! **Who does what**: the packet path's threads own the node's UDP port and the device ([`ntmobile_net::packet_path`]), or the
+//! kernel carries the packets ([`ntmobile_net::kernel_path`]); the machine's driver has the signalling half of that port; this
+//! module owns the host's changes ([`Footprint`](ntmobile_net::footprint)) and answers programs that look for names
+//! ([`ntmobile_net::names`]).
 
 mod acquaintances;
 pub mod chronicle;
@@ -16,6 +17,7 @@ pub(crate) mod ground;
 pub(crate) mod interface;
 mod legacy;
 pub(crate) mod names;
+pub(crate) mod packets;
 
 use crate::carriage;
 use crate::health::{Health, HealthError, Readiness};
@@ -35,13 +37,15 @@ use ntmobile_actors::library::Device;
 use ntmobile_actors::server::DNS_PORT;
 use ntmobile_actors::supervise::End;
 use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, GuardianProgram};
+use ntmobile_net::kernel_path::KernelPathError;
 use ntmobile_net::names::NameService;
 use ntmobile_net::net::NetOptions;
-use ntmobile_net::packet_path::{Event, Failure, PacketPath, PathError, largest_super_packet};
-use ntmobile_net::tun::{Tun, TunError, TunSettings};
+use ntmobile_net::packet_path::{Event, Failure, PathError};
+use ntmobile_net::tun::TunError;
 use ntmobile_ports::net::NetError;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::identifier::ApplicationId;
+use packets::{Made, Packets};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -73,6 +77,9 @@ pub enum UpError {
     /// Packets cannot be carried.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The kernel does not carry packets.
+    #[error(transparent)]
+    KernelPath(#[from] KernelPathError),
     /// The health port cannot be opened.
     #[error(transparent)]
     Health(#[from] HealthError),
@@ -117,19 +124,17 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         guardian: Some(guardian),
     };
     // First what may be refused: another node that runs, no privilege, no driver. What a predecessor has left is undone.
-    let footprint = Footprint::begin(&tun.interface, options)?;
-    let threads = carriage::threads(tun.threads);
-    let largest = largest_super_packet(tun.mtu);
-    let queues = Tun::create(&TunSettings { name: tun.interface.clone(), mtu: tun.mtu, queues: threads, largest })?;
+    let mut footprint = Footprint::begin(&tun.interface, options)?;
+    let made = Made::make(tun, &mut footprint)?;
     let host_options = NetOptions { own_interfaces: vec![tun.interface.clone()], ..NetOptions::default() };
-    let device = node::device(file, host_options, ApplicationId(0)).await?;
+    let device = node::device(file, host_options.clone(), ApplicationId(0)).await?;
     let readiness = Readiness::default();
     let _health = match file.host.health {
         Some(address) => Some(Health::start(address, readiness.clone(), device.host.recorder().clone()).await?),
         None => None,
     };
     let control = Control::listen(&tun.run_directory, &tun.interface).map_err(UpError::Control)?;
-    let path = PacketPath::node(tun.port, threads, Arc::clone(device.host.clock()))?;
+    let path = made.start(tun, &host_options, Arc::clone(device.host.clock()))?;
     let (engine, interface) = tokio::select! {
         joined = join::<Footprint>(file, &device, path) => joined?,
         () = control.serve(|| None) => {
@@ -142,7 +147,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         }
     };
     let addresses = engine.addresses();
-    interface.path().attach(queues.into_queues());
+    made.attach_to(interface.path());
     interface.open(addressed(footprint, addresses)?);
     let peers = control::beside(&tun.run_directory, &tun.interface, "peers");
     interface.resume(Legacy::resume(peers, engine.name(), addresses));
@@ -171,8 +176,8 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         }
         () = control.serve(|| Some(chronicle.status(&interface.tunnels()))) => "ntm down",
         () = chronicle.keep() => "nothing",
-        () = follow_resolver(&interface, names.as_ref(), &device) => "nothing",
-        () = carriage::count(interface.path(), device.host.recorder(), engine.name().as_str()) => "nothing",
+        () = follow_host(&interface, names.as_ref(), &device) => "nothing",
+        () = carriage::count(|| interface.path().counted(), device.host.recorder(), engine.name().as_str()) => "nothing",
         () = logging::tell_counts(device.host.recorder().clone()) => "nothing",
     };
     tracing::info!(signal, "stopping");
@@ -199,7 +204,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
 pub(crate) async fn join<G: Ground>(
     file: &NodeFile,
     device: &Device,
-    (path, events): (PacketPath, mpsc::Receiver<Event>),
+    (path, events): (Packets, mpsc::Receiver<Event>),
 ) -> Result<(Engine, Arc<Interface<G>>), UpError> {
     let host = &device.host;
     let config = device.config(file.node.account.0.clone(), node::credential(file)?, ApplicationId(0));
@@ -247,8 +252,8 @@ fn serve_names(engine: &Engine, interface: &Arc<Interface>, device: &Device) -> 
     Ok(service)
 }
 
-/// Follows whom the host would ask for names: its networks tell it whenever it moves.
-async fn follow_resolver(interface: &Interface, names: Option<&NameService>, device: &Device) {
+/// Follows the host as it moves: its addresses, and whom it would ask for names, which its networks tell it.
+async fn follow_host(interface: &Interface, names: Option<&NameService>, device: &Device) {
     let (net, clock) = (device.host.net(), device.host.clock());
     let mut changes = 0;
     loop {
@@ -256,6 +261,7 @@ async fn follow_resolver(interface: &Interface, names: Option<&NameService>, dev
             seen = net.address_change(changes) => changes = seen,
             () = clock.sleep(LOOK) => {}
         }
+        interface.path().look();
         let Some(names) = names else { continue };
         match interface.with_ground(Footprint::name_servers) {
             Some(Ok(servers)) => names.set_servers(servers),

@@ -19,6 +19,7 @@ use crate::up::chronicle::Chronicle;
 use crate::up::control::{self, Control};
 use crate::up::interface::Interface;
 use crate::up::names::NetworkNames;
+use crate::up::packets::Packets;
 use crate::up::{self, UpError};
 use futures::FutureExt;
 use ground::Asked;
@@ -155,7 +156,8 @@ async fn attend(
     };
     let threads = carriage::threads(file.tun.threads);
     let clock = Arc::clone(device.host.clock());
-    let path = PacketPath::node_with(&host_options, file.tun.port, threads, clock).map_err(UpError::from)?;
+    let (path, events) = PacketPath::node_with(&host_options, file.tun.port, threads, clock).map_err(UpError::from)?;
+    let path = (Packets::Tun(path), events);
     let (engine, interface) = tokio::select! {
         joined = up::join::<Asked>(file, &device, path) => joined?,
         end = line.ended() => return politely(end),
@@ -184,7 +186,7 @@ async fn attend(
         () = surveyor.survey(&interface) => Ok(()),
         () = follow_network(line, names.as_ref()) => Ok(()),
         () = tell_states(line, &engine) => Ok(()),
-        () = carriage::count(interface.path(), device.host.recorder(), engine.name().as_str()) => Ok(()),
+        () = carriage::count(|| interface.path().counted(), device.host.recorder(), engine.name().as_str()) => Ok(()),
         () = logging::tell_counts(device.host.recorder().clone()) => Ok(()),
     };
     readiness.set(false);
@@ -211,7 +213,7 @@ fn politely(end: LineEnd) -> Result<(), VpnServiceError> {
 }
 
 /// Waits for a failure of the packet path. A phone closes one device before it hands over the next.
-async fn failure(path: &PacketPath) -> Failure {
+async fn failure(path: &Packets) -> Failure {
     loop {
         let failure = path.failed().await;
         tokio::time::sleep(BETWEEN_DEVICES).await;

@@ -229,7 +229,9 @@ async fn relay(file: &RelayServerFile, equipment: &Equipment) -> Result<Entity, 
     let port = RelayPort { signalling: path.signalling(), forward_by };
     let handle = relay_server::start_beside(file.config(), parts, port, host.clone()).await?;
     let (counted, entity) = (Arc::clone(&path), file.server.name.0.clone());
-    let counting = Task::spawn(async move { carriage::count(&counted, host.recorder(), entity.as_str()).await });
+    let counting = Task::spawn(async move {
+        carriage::count(|| counted.counters().named().collect(), host.recorder(), entity.as_str()).await
+    });
     Ok(Entity::Relay { handle, path, counting })
 }
 

@@ -69,10 +69,23 @@ pub enum Authentication {
 /// The least MTU of an interface that carries IPv6 (RFC 8200).
 const LEAST_MTU: u16 = 1_280;
 
+/// Who carries the packets of a virtual interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// The node's process, by a TUN device.
+    #[default]
+    Tun,
+    /// The kernel, by its IPsec tables.
+    Kernel,
+}
+
 /// `[tun]`: the virtual interface of `ntm up` and `ntm vpn-service`, and what the first changes on its host.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TunSettings {
+    /// Who carries its packets.
+    pub model: Model,
     /// The interface's name.
     pub interface: String,
     /// The largest packet of an application.
@@ -94,6 +107,7 @@ pub struct TunSettings {
 impl Default for TunSettings {
     fn default() -> Self {
         Self {
+            model: Model::default(),
             interface: "ntm0".to_owned(),
             mtu: 1_400,
             port: 0,

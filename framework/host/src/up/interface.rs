@@ -3,12 +3,13 @@
 use super::acquaintances::Acquaintances;
 use super::ground::Ground;
 use super::legacy::Legacy;
+use super::packets::Packets;
 use bytes::Bytes;
 use ntmobile_actors::driver::{PacketPath as DriverPath, Upward};
 use ntmobile_actors::engine::{Carrier, Errands};
 use ntmobile_actors::waiting_packets::{Fate, WaitingPackets};
 use ntmobile_net::footprint::Footprint;
-use ntmobile_net::packet_path::{Event, PacketPath};
+use ntmobile_net::packet_path::Event;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Received, UdpPort};
 use ntmobile_proto::endpoint::Peer;
@@ -38,7 +39,7 @@ pub(crate) struct Interface<G = Footprint> {
     entity: Arc<str>,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
-    path: PacketPath,
+    path: Packets,
     errands: Errands,
     up: RwLock<Option<Upward>>,
     /// The table of the machine's present life.
@@ -63,7 +64,7 @@ impl<G: Ground> Interface<G> {
         entity: Arc<str>,
         clock: Arc<dyn Clock>,
         recorder: Recorder,
-        path: PacketPath,
+        path: Packets,
         errands: Errands,
     ) -> Self {
         Self {
@@ -143,8 +144,8 @@ impl<G: Ground> Interface<G> {
         lock(&self.ways).met.of(address).cloned()
     }
 
-    /// The packet path.
-    pub(crate) fn path(&self) -> &PacketPath {
+    /// The way of packets.
+    pub(crate) fn path(&self) -> &Packets {
         &self.path
     }
 
@@ -166,6 +167,7 @@ impl<G: Ground> Interface<G> {
                 }
                 // A super-packet's connection sends single packets too when nothing is answered.
                 Event::NoTunnel { packet: None, .. } => {}
+                Event::Wanted { destination } => self.want(destination),
                 Event::NoTunnel { destination, packet: Some(packet) } => self.keep(destination, packet),
             }
         }
@@ -181,6 +183,14 @@ impl<G: Ground> Interface<G> {
             Fate::WaitsFirst => self.errands.build(peer),
             Fate::Dropped => false,
         };
+        if !is_asked {
+            self.count(NO_TUNNEL);
+        }
+    }
+
+    /// Has the tunnel built again that a packet in the kernel's hands asks for; the kernel asks anew after half a minute.
+    fn want(&self, destination: IpAddr) {
+        let is_asked = self.met(destination).is_some_and(|peer| self.errands.build(peer));
         if !is_asked {
             self.count(NO_TUNNEL);
         }
