@@ -2,6 +2,7 @@
 
 mod generations;
 mod inner;
+mod mirrored;
 mod properties;
 mod relay;
 mod trains;
