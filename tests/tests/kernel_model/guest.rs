@@ -1,7 +1,7 @@
 //! The guest: Debian's kernel under emulation, with a root file system of this host's programs, and what it says.
 
 use super::archive::Archive;
-use super::network::program;
+use ntmobile_testbed::program::program;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

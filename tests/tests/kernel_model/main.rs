@@ -7,9 +7,6 @@
 
 mod archive;
 mod guest;
-#[allow(dead_code, reason = "the suite real_network uses all of it")]
-#[path = "../real_network/network.rs"]
-mod network;
 mod scenario;
 
 /// Set in the guest alone.

@@ -1,7 +1,8 @@
 //! What happens in the guest: a network of real servers, and nodes of each model.
 
-use super::network::{Network, PASSWORD, PATIENCE, program};
-use ntmobile_tests::namespaces::Process;
+use ntmobile_testbed::nat::Nat;
+use ntmobile_testbed::network::{Network, PATIENCE};
+use ntmobile_testbed::process::Process;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -15,27 +16,12 @@ const PREFIX: &str = "g-";
 
 /// Runs `ntm up` with this model on a host, and waits until it is up.
 fn up(network: &Network, host: &str, account: &str, model: &str) -> Process {
-    let directory = Path::new("/etc/netns").join(format!("{PREFIX}{host}"));
-    std::fs::create_dir_all(&directory).expect("the guest is ours");
-    std::fs::write(directory.join("resolv.conf"), "nameserver 203.0.113.53\n").expect("written");
-    let file = format!("{host}-up.toml");
-    let text = format!(
-        "[node]\naccount = \"{account}\"\naccount-server = \"as.example\"\n[tun]\nmodel = \"{model}\"\nrun-directory = \"run\"\n\
-         [host]\nroot-servers = [\"203.0.113.53\", \"2001:db8::53\"]\n"
-    );
-    network.write(&file, &text);
-    let mut command = network.world.command(host, &program("ntm"));
-    command.args(["up", "--config", &file]).current_dir(network.home.path()).env("NTM_PASSWORD", PASSWORD);
-    let mut process = Process::start(command, &network.home.path().join(format!("{host}-up.log"))).expect("ntm starts");
-    process.await_word(" up ", PATIENCE);
-    process
+    network.up_with(host, account, &format!("model = \"{model}\""))
 }
 
 /// What `ntm` says on a host.
 fn ask(network: &Network, host: &str, arguments: &[&str]) -> String {
-    let mut command = network.world.command(host, &program("ntm"));
-    let command = command.args(arguments).args(["--run-directory", "run"]).current_dir(network.home.path());
-    String::from_utf8_lossy(&command.output().expect("ntm starts").stdout).into_owned()
+    network.ask(host, arguments).1
 }
 
 /// Asks again until it is so.
@@ -105,7 +91,8 @@ fn everybody_understands_a_kernel(network: &Network) {
 pub(crate) fn run() {
     let mut network = Network::start(PREFIX);
     network.world.host("erin", "203.0.113.111");
-    network.world.nat("cafe", "203.0.113.103", "192.168.3");
+    network.world.nat("cafe", "203.0.113.103", "192.168.3", Nat::Random);
+    network.resolvers(&["alice", "bob", "carol", "dave"]);
     for account in ["alice@u1.example", "bob@u2.example", "carol@u2.example", "dave@u1.example", "erin@u1.example"] {
         network.add_account(account);
     }
@@ -141,6 +128,8 @@ pub(crate) fn run() {
     println!("guest: a peer's address that changes is followed");
 
     // A host whose kernel carries its packets changes networks, and its connection goes on.
+    let mut service = start(&network, "carol", "iperf.log", &["iperf3", "--forceflush", "-s"]);
+    service.await_word("listening", PATIENCE);
     let mut stream = start(
         &network,
         "bob",
