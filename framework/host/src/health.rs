@@ -7,14 +7,28 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::serve::Listener;
 use ntmobile_telemetry::Recorder;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep};
+
+/// So many connections there may be at once; others wait.
+const VISITS: usize = 32;
+/// How long a connection lasts: whoever asks again makes another.
+const VISIT: Duration = Duration::from_secs(10);
+/// How long a listener that fails is left alone.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The port cannot be opened.
 #[derive(Debug, Error)]
@@ -49,6 +63,15 @@ pub struct Health {
 impl Health {
     /// Serves at `address`.
     pub async fn start(address: SocketAddr, readiness: Readiness, recorder: Recorder) -> Result<Self, HealthError> {
+        Self::start_with(address, readiness, recorder, VISIT).await
+    }
+
+    async fn start_with(
+        address: SocketAddr,
+        readiness: Readiness,
+        recorder: Recorder,
+        visit: Duration,
+    ) -> Result<Self, HealthError> {
         let opened = async {
             let listener = TcpListener::bind(address).await?;
             Ok((listener.local_addr()?, listener))
@@ -60,7 +83,7 @@ impl Health {
             .route("/metrics", get(metrics))
             .with_state(Shown { readiness, recorder });
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, routes).await {
+            if let Err(error) = axum::serve(Door::new(listener, visit), routes).await {
                 tracing::error!(%error, "the health port is served no more");
             }
         });
@@ -76,6 +99,74 @@ impl Health {
 impl Drop for Health {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Lets so many in at once, each for so long, so that nobody who only sits there keeps others out.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    visit: Duration,
+}
+
+impl Door {
+    fn new(listener: TcpListener, visit: Duration) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(VISITS)), visit }
+    }
+}
+
+impl Listener for Door {
+    type Io = Visit;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Visit, SocketAddr) {
+        let place = Arc::clone(&self.places).acquire_owned().await.expect("the places are never closed");
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, from)) => return (Visit { stream, end: Box::pin(sleep(self.visit)), _place: place }, from),
+                // Of that one connection, or for want of descriptors.
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// One connection, which ends when its time is up.
+struct Visit {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.end.as_mut().poll(context).is_ready() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+impl AsyncRead for Visit {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Visit {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -106,7 +197,6 @@ mod tests {
     use ntmobile_proto::time::UnixTime;
     use ntmobile_telemetry::Timeline;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     async fn asked(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -131,6 +221,22 @@ mod tests {
         let metrics = asked(health.address(), "/metrics").await;
         assert!(metrics.contains("ntm_dc_registered_total{entity=\"dc.u1.example\"} 3"), "{metrics}");
         assert!(asked(health.address(), "/").await.starts_with("HTTP/1.1 404"));
+    }
+
+    #[tokio::test]
+    async fn whoever_only_sits_there_keeps_nobody_out() {
+        let recorder = Recorder::counting(Timeline::open_ended(UnixTime(1)).expect("an epoch"));
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let visit = Duration::from_millis(300);
+        let health = Health::start_with(any, Readiness::default(), recorder, visit).await.expect("a port");
+        let mut sitting = Vec::new();
+        for _ in 0..2 * VISITS {
+            sitting.push(TcpStream::connect(health.address()).await.expect("it listens"));
+        }
+        assert!(asked(health.address(), "/live").await.starts_with("HTTP/1.1 200"));
+        for mut stream in sitting.drain(..VISITS) {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "it was sent away");
+        }
     }
 
     #[tokio::test]

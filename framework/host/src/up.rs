@@ -122,6 +122,7 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
         directory: tun.run_directory.clone(),
         resolv_conf: tun.resolv_conf.clone(),
         guardian: Some(guardian),
+        ..FootprintOptions::default()
     };
     // First what may be refused: another node that runs, no privilege, no driver. What a predecessor has left is undone.
     let mut footprint = Footprint::begin(&tun.interface, options)?;

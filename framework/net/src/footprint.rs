@@ -12,9 +12,12 @@
 //! nobody but the node's listener: with a second name server, programs that ask all at once would take whichever answer
 //! comes first. What was there (text, a symbolic link, nothing) comes back in the end, unless somebody else has written the
 //! file meanwhile. [`Footprint::name_servers`] tells who else is to be asked, follows the file that a symbolic link led to,
-//! and takes the place back when a DHCP client has taken it. systemd's resolver, where it runs, goes on as before and is the
-//! one who is asked for other names; only where `/etc/nsswitch.conf` sends programs to it past `/etc/resolv.conf` do they not
-//! find the network's names, and the log says so.
+//! and takes the place back when a DHCP client has taken it.
+//!
+//! **systemd's resolver**, where it runs and `/etc/resolv.conf` is its own, is told that our interface is a link whose name server
+//! is the node's listener, for all names; nothing is written then. Where it does not take that, its file is replaced as any other,
+//! and those are asked whom it would ask, never itself: it takes our file for the site's, and would ask us. Only where
+//! `/etc/nsswitch.conf` sends programs to it past `/etc/resolv.conf` do they not find the network's names then, and the log says so.
 //!
 //! ```no_run
 //! use ntmobile_net::footprint::{Footprint, FootprintOptions};
@@ -35,6 +38,7 @@
 mod guardian;
 mod journal;
 mod resolver;
+mod systemd;
 
 pub use guardian::{GuardianProgram, guard};
 
@@ -45,14 +49,12 @@ use resolver::Hook;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use systemd::SystemdLink;
 use thiserror::Error;
 
 /// Where the C library's programs are told whom to ask for what.
 const NAME_SERVICE_SWITCH: &str = "/etc/nsswitch.conf";
-
-/// What is there while systemd's resolver runs.
-const SYSTEMD_RESOLVER: &str = "/run/systemd/resolve";
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -61,6 +63,10 @@ pub struct FootprintOptions {
     pub directory: PathBuf,
     /// The host's resolver configuration.
     pub resolv_conf: PathBuf,
+    /// What is there while systemd's resolver runs.
+    pub systemd_resolver: PathBuf,
+    /// The program by which it is told what to do.
+    pub resolvectl: PathBuf,
     /// How to start the guardian; without one, a killed node's changes last until the next start.
     pub guardian: Option<GuardianProgram>,
 }
@@ -70,6 +76,8 @@ impl Default for FootprintOptions {
         Self {
             directory: PathBuf::from("/run/ntmobile"),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            systemd_resolver: PathBuf::from("/run/systemd/resolve"),
+            resolvectl: PathBuf::from("/usr/bin/resolvectl"),
             guardian: None,
         }
     }
@@ -88,6 +96,14 @@ pub enum FootprintError {
         path: PathBuf,
         /// What is wrong.
         source: io::Error,
+    },
+    /// Somebody else could have written what would be done as root.
+    #[error("{path} is not believed: {why}; remove it, or choose a directory that only root can write to")]
+    Foreign {
+        /// The journal, or its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// Another process owns the interface.
     #[error("a node is already running on {interface} (process {process}); stop it first, or choose another interface")]
@@ -151,6 +167,7 @@ pub struct Footprint {
     /// `None` once everything is undone.
     journal: Option<Journal>,
     hook: Option<Hook>,
+    link: Option<SystemdLink>,
     guardian: Option<Guardian>,
 }
 
@@ -162,7 +179,7 @@ impl Footprint {
         let path = Journal::prepare(&options.directory, interface)?;
         let guardian = options.guardian.as_ref().map(|program| Guardian::start(program, &path)).transpose()?;
         let journal = Journal::begin(path, interface)?;
-        Ok(Self { interface: interface.to_owned(), options, journal: Some(journal), hook: None, guardian })
+        Ok(Self { interface: interface.to_owned(), options, journal: Some(journal), hook: None, link: None, guardian })
     }
 
     /// Makes the interface, as one whose packets the kernel carries by its IPsec tables; returns the number by which these
@@ -220,8 +237,22 @@ impl Footprint {
 
     /// Has the host's programs ask `listener` (port 53) for names; returns whom to ask for names that are not the network's.
     pub fn hook_resolver(&mut self, listener: IpAddr) -> Result<Vec<SocketAddr>, FootprintError> {
+        let FootprintOptions { systemd_resolver, resolvectl, resolv_conf, .. } = &self.options;
+        let link = SystemdLink::plan((systemd_resolver, resolvectl), resolv_conf, &self.interface, listener);
+        if let Some(link) = link {
+            match self.put_link(&link) {
+                Ok(()) => {
+                    self.link = Some(link);
+                    return Ok(systemd::uplinks(&self.options.systemd_resolver, listener));
+                }
+                Err(FootprintError::Resolver { source, .. }) => {
+                    tracing::warn!(error = %source, "systemd-resolved takes no name server for the interface: its file is replaced");
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let is_bypassed = fs::read_to_string(NAME_SERVICE_SWITCH).is_ok_and(|text| resolver::is_bypassed(&text));
-        if is_bypassed && Path::new(SYSTEMD_RESOLVER).exists() {
+        if is_bypassed && self.options.systemd_resolver.exists() {
             tracing::warn!(
                 "programs that use the C library ask systemd-resolved here, which knows none of the network's names: put dns before \
                  resolve in the line hosts of {NAME_SERVICE_SWITCH}"
@@ -234,9 +265,13 @@ impl Footprint {
     /// Whom to ask for names that are not the network's, now: to be called when addresses have changed and every
     /// second. Takes the host's resolver back if somebody else has written it since, and follows what they wrote.
     pub fn name_servers(&mut self) -> Result<Vec<SocketAddr>, FootprintError> {
+        let systemd = &self.options.systemd_resolver;
+        if let Some(link) = &self.link {
+            return Ok(systemd::uplinks(systemd, link.listener()));
+        }
         let Some(hook) = &self.hook else { return Ok(Vec::new()) };
         if hook.is_in_place() || hook.is_being_written() {
-            return Ok(hook.name_servers());
+            return Ok(hook.name_servers(systemd));
         }
         let again = Hook::plan(&self.options.resolv_conf, hook.listener())?;
         self.put(again)
@@ -252,9 +287,20 @@ impl Footprint {
             journal.append(&Step::Resolver(hook.clone()))?;
         }
         hook.put()?;
-        let name_servers = hook.name_servers();
+        let name_servers = hook.name_servers(&self.options.systemd_resolver);
         self.hook = Some(hook);
         Ok(name_servers)
+    }
+
+    fn put_link(&mut self, link: &SystemdLink) -> Result<(), FootprintError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.append(&Step::SystemdLink(link.clone()))?;
+        link.put().map_err(|source| {
+            // Some of it may have been taken.
+            let _it_may_refuse_that_too = link.undo();
+            journal.take_back();
+            FootprintError::Resolver { path: self.options.resolvectl.clone(), source }
+        })
     }
 
     fn index(&self) -> Result<u32, FootprintError> {

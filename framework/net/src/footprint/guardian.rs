@@ -87,16 +87,15 @@ pub fn guard(journal: &Path) -> Result<(), FootprintError> {
     // If nobody hears it the node is dead already, and the next step finds that out.
     let _heard = output.write_all(&[READY]).and_then(|()| output.flush());
     io::copy(&mut io::stdin(), &mut io::sink()).map_err(FootprintError::Guardian)?;
-    let refused = |source| FootprintError::Journal { path: journal.to_owned(), source };
     let latest = Instant::now() + UNTIL_DEAD;
     loop {
         match Journal::of_the_dead(journal) {
             Ok(Some(journal)) => return journal.undo(),
             Ok(None) => return Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(refused(error)),
             // Whoever holds it for so long is the next node, which has undone what we would.
-            Err(_) if Instant::now() >= latest => return Ok(()),
-            Err(_) => thread::sleep(LOOK),
+            Err(FootprintError::Running { .. }) if Instant::now() >= latest => return Ok(()),
+            Err(FootprintError::Running { .. }) => thread::sleep(LOOK),
+            Err(error) => return Err(error),
         }
     }
 }

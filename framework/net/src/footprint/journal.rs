@@ -3,9 +3,13 @@
 //! It is locked by the process that owns it for as long as that process lives, however it ends. A last line that was not
 //! written to its end belongs to a change that was not made. What the owner undoes before its end stays for a while, since undoing
 //! it once more changes nothing; then a shorter journal takes the place of the long one, under a lock of its own.
+//!
+//! **Whoever can write the journal has root change the host's resolver and routes.** So it is believed, and begun, only where nobody but
+//! root and the node's own user can write: neither the file nor its directory, and neither is a symbolic link.
 
 use super::FootprintError;
 use super::resolver::Hook;
+use super::systemd::SystemdLink;
 use crate::links;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -37,6 +41,8 @@ pub(super) enum Step {
     Route { network: IpAddr, prefix: u8 },
     /// The host's programs ask us for names.
     Resolver(Hook),
+    /// systemd's resolver asks us for names.
+    SystemdLink(SystemdLink),
 }
 
 /// A journal that we own.
@@ -64,13 +70,14 @@ impl Journal {
         let path = path(directory, interface)?;
         Self::undo_stale(directory, interface)?;
         fs::create_dir_all(directory).map_err(|source| FootprintError::Journal { path: path.clone(), source })?;
+        check_directory(directory)?;
         Ok(path)
     }
 
     /// Begins the journal.
     pub(super) fn begin(path: PathBuf, interface: &str) -> Result<Self, FootprintError> {
         let refused = |source| FootprintError::Journal { path: path.clone(), source };
-        match claim(&path, true).map_err(refused)? {
+        match claim(&path, true)? {
             Claim::Ours(mut journal) => {
                 let begin = Step::Begin { process: process::id(), interface: interface.to_owned() };
                 journal.append(&begin)?;
@@ -84,18 +91,21 @@ impl Journal {
     /// Undoes what a predecessor has left; whether there was anything.
     pub(super) fn undo_stale(directory: &Path, interface: &str) -> Result<bool, FootprintError> {
         let path = path(directory, interface)?;
-        match claim(&path, false).map_err(|source| FootprintError::Journal { path, source })? {
+        if directory.exists() {
+            check_directory(directory)?;
+        }
+        match claim(&path, false)? {
             Claim::Ours(journal) => journal.undo().map(|()| true),
             Claim::Owned(file) => Err(running(interface, file)),
             Claim::Absent => Ok(false),
         }
     }
 
-    /// The journal of an owner that has just died; `None` if it is somebody else's by now, or gone, or the owner lives.
-    pub(super) fn of_the_dead(path: &Path) -> io::Result<Option<Self>> {
+    /// The journal of an owner that has just died; `None` if there is none any more.
+    pub(super) fn of_the_dead(path: &Path) -> Result<Option<Self>, FootprintError> {
         match claim(path, false)? {
             Claim::Ours(journal) => Ok(Some(journal)),
-            Claim::Owned(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Claim::Owned(file) => Err(running("it", file)),
             Claim::Absent => Ok(None),
         }
     }
@@ -178,6 +188,7 @@ fn undo(step: &Step, index: Option<u32>) -> io::Result<()> {
     match (step, index) {
         (Step::Resolver(hook), _) => hook.undo(),
         (Step::KernelInterface { number }, index) => links::remove_kernel_interface(index, *number),
+        (Step::SystemdLink(link), Some(_)) => link.undo(),
         (Step::Route { network, prefix }, Some(index)) => links::remove_route(index, *network, *prefix),
         (Step::Address { address, prefix }, Some(index)) => links::remove_address(index, *address, *prefix),
         (Step::Link { is_up, mtu }, Some(index)) => links::set_state(index, &links::State { is_up: *is_up, mtu: *mtu }),
@@ -186,17 +197,21 @@ fn undo(step: &Step, index: Option<u32>) -> io::Result<()> {
 }
 
 /// Opens and locks a journal. Its owner may remove it between the two: then what was locked is no journal any more.
-fn claim(path: &Path, create: bool) -> io::Result<Claim> {
+fn claim(path: &Path, create: bool) -> Result<Claim, FootprintError> {
+    let refused = |source| FootprintError::Journal { path: path.to_owned(), source };
     loop {
-        let opened = OpenOptions::new().read(true).append(true).create(create).mode(0o600).open(path);
-        let file = match opened {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(create).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = match options.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(Claim::Absent),
-            opened => opened?,
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(foreign(path, LINK)),
+            opened => opened.map_err(refused)?,
         };
+        check(path, &file.metadata().map_err(refused)?, fs::Metadata::is_file)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Claim::Owned(file)),
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::Error(error)) => return Err(refused(error)),
         }
         let is_same = fs::metadata(path).is_ok_and(|there| {
             file.metadata().is_ok_and(|ours| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
@@ -205,6 +220,38 @@ fn claim(path: &Path, create: bool) -> io::Result<Claim> {
             return Ok(Claim::Ours(Journal { path: path.to_owned(), file, last: 0, undone: Vec::new() }));
         }
     }
+}
+
+const LINK: &str = "it is a symbolic link";
+
+fn foreign(path: &Path, why: &'static str) -> FootprintError {
+    FootprintError::Foreign { path: path.to_owned(), why }
+}
+
+/// Nobody but root and our own user may make, rename or remove a journal.
+fn check_directory(directory: &Path) -> Result<(), FootprintError> {
+    let refused = |source| FootprintError::Journal { path: directory.to_owned(), source };
+    let metadata = fs::symlink_metadata(directory).map_err(refused)?;
+    if metadata.is_symlink() {
+        return Err(foreign(directory, LINK));
+    }
+    check(directory, &metadata, fs::Metadata::is_dir)
+}
+
+/// What is there is what it should be, and nobody but root and our own user can write to it.
+fn check(path: &Path, metadata: &fs::Metadata, is_right: fn(&fs::Metadata) -> bool) -> Result<(), FootprintError> {
+    // SAFETY: the call takes nothing and cannot fail.
+    let own = unsafe { libc::geteuid() };
+    if !is_right(metadata) {
+        return Err(foreign(path, "it is not what it should be"));
+    }
+    if metadata.uid() != 0 && metadata.uid() != own {
+        return Err(foreign(path, "it belongs to another user"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(foreign(path, "others may write to it"));
+    }
+    Ok(())
 }
 
 fn running(interface: &str, mut file: File) -> FootprintError {

@@ -2,7 +2,7 @@
 
 mod keepsake;
 
-use super::FootprintError;
+use super::{FootprintError, systemd};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -79,17 +79,21 @@ impl Hook {
     }
 
     /// Whom the host would ask. A symbolic link's file goes on being written by whoever owns it.
-    pub(super) fn name_servers(&self) -> Vec<SocketAddr> {
+    pub(super) fn name_servers(&self, systemd: &Path) -> Vec<SocketAddr> {
         let mut servers = name_servers(&self.text_before());
         servers.retain(|server| server.ip() != self.listener);
+        if servers.iter().all(|server| systemd::is_stub(server.ip())) {
+            // systemd's resolver takes our file for the site's and asks us: whoever asked it would ask himself, for ever.
+            let uplinks = systemd::uplinks(systemd, self.listener);
+            return if uplinks.is_empty() { servers } else { uplinks };
+        }
         servers
     }
 
     /// Gives the place back, unless somebody else has taken it.
     pub(super) fn undo(&self) -> io::Result<()> {
         let is_ours = match look(&self.path) {
-            // We may have been killed in writing it.
-            Ok(Before::Text { text, .. }) => self.ours.starts_with(&text),
+            Ok(Before::Text { text, .. }) => self.is_ours(&text),
             Ok(_) => false,
             Err(error) => return Err(error),
         };
@@ -109,6 +113,15 @@ impl Hook {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))?;
         keepsake::forget(&self.path);
         Ok(())
+    }
+
+    /// Whether this is our file, or a part of it written over what was there: we may have been killed in writing it. An empty file is
+    /// somebody else's.
+    fn is_ours(&self, text: &str) -> bool {
+        let before = self.text_before();
+        let written = text.bytes().zip(self.ours.bytes()).take_while(|(there, ours)| there == ours).count();
+        let (written, rest) = text.as_bytes().split_at(written);
+        !written.is_empty() && (rest.is_empty() || before.as_bytes().get(written.len()..) == Some(rest))
     }
 
     fn text_before(&self) -> String {
@@ -156,7 +169,7 @@ fn written_for(listener: IpAddr, before: &str) -> String {
 }
 
 /// The name servers of a configuration; without one, the resolver asks its own host.
-fn name_servers(text: &str) -> Vec<SocketAddr> {
+pub(super) fn name_servers(text: &str) -> Vec<SocketAddr> {
     let mut servers = Vec::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -195,8 +208,10 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 }
 
 fn write(path: &Path, text: &str, mode: u32, is_new: bool) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(is_new).truncate(!is_new).mode(mode).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(is_new).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
+    // At no moment is there an empty file, which whoever finds it could not tell from somebody else's.
+    file.set_len(text.len() as u64)?;
     if is_new {
         // Whatever the process's mask is, others must be able to read it.
         file.set_permissions(Permissions::from_mode(mode))?;

@@ -73,6 +73,8 @@ counters! {
     no_tunnel: "packet.no_tunnel",
     /// Packets answered with *packet too big*.
     too_big: "packet.too_big",
+    /// How often the kernel was asked how much a path takes.
+    path_asked: "path.asked",
     /// Relayed datagrams whose receiver has not proved its address.
     no_leg: "relay.no_leg",
     /// Answers of *Source Unknown*.

@@ -28,15 +28,42 @@ const LEAST_MTU: usize = 1_280;
 /// What is found out about a path is believed as long as the kernel believes it.
 const LIMIT_LIFETIME: Duration = Duration::from_secs(600);
 
+/// How long the kernel is not asked again about a path whose room it has just told. What goes on being too long for it is cut by the
+/// kernel, a datagram at a time.
+const BELIEVED: Duration = Duration::from_secs(5);
+
+/// So many paths are remembered as asked about.
+const ASKED: usize = 16;
+
 /// The outgoing side of one thread.
 pub(super) struct Outbound {
     read: Box<[u8]>,
     train: Train,
+    narrow: NarrowPaths,
+}
+
+/// The narrow paths that the kernel has been asked about a moment ago.
+#[derive(Default)]
+struct NarrowPaths(Vec<(SocketAddr, Instant)>);
+
+impl NarrowPaths {
+    /// Whether nothing has been asked about this path for a while; from now on it has.
+    fn is_news(&mut self, to: SocketAddr, now: Instant) -> bool {
+        self.0.retain(|(_, asked)| now.since(*asked) < BELIEVED);
+        if self.0.iter().any(|(known, _)| *known == to) {
+            return false;
+        }
+        if self.0.len() >= ASKED {
+            self.0.remove(0);
+        }
+        self.0.push((to, now));
+        true
+    }
 }
 
 impl Outbound {
     pub(super) fn new() -> Self {
-        Self { read: vec![0; READ_BUFFER].into(), train: Train::new() }
+        Self { read: vec![0; READ_BUFFER].into(), train: Train::new(), narrow: NarrowPaths::default() }
     }
 
     /// Reads what there is, within a turn, and sends it. Returns whether there was anything.
@@ -62,7 +89,7 @@ impl Outbound {
             left = left.saturating_sub(count);
         }
         let narrow = self.train.send(lane, &shared.counters);
-        learn(narrow, now, shared);
+        learn(narrow, now, &mut self.narrow, shared);
         Ok(now.is_some())
     }
 
@@ -101,7 +128,7 @@ impl Outbound {
             return count;
         }
         let sealed = tunnel.depart(now, &header, packet, count as u32, |packet, departure| {
-            let mut exit = Exit { train: &mut self.train, departure, lane, shared, now };
+            let mut exit = Exit { train: &mut self.train, narrow: &mut self.narrow, departure, lane, shared, now };
             match SuperPacket::parse(&virtio, packet) {
                 Ok(Some(whole)) => (0..whole.count())
                     .try_for_each(|number| exit.seal(whole.length(number), |place| whole.write(number, place))),
@@ -140,6 +167,7 @@ fn may_be_a_peer(address: IpAddr) -> bool {
 /// The way of packets into a train.
 struct Exit<'a, 'b> {
     train: &'a mut Train,
+    narrow: &'a mut NarrowPaths,
     departure: &'a mut Departure<'b>,
     lane: Lane<'a>,
     shared: &'a Shared,
@@ -156,7 +184,7 @@ impl Exit<'_, '_> {
         write(&mut place[HEADER_LENGTH..]).ok_or(OutboundRefusal::Malformed)?;
         self.departure.seal(place, length)?;
         self.train.commit(sealed);
-        learn(narrow, Some(self.now), self.shared);
+        learn(narrow, Some(self.now), self.narrow, self.shared);
         Ok(())
     }
 }
@@ -175,8 +203,12 @@ fn is_too_big(now: Instant, tunnel: &Tunnel, longest: usize, packet: &[u8], shar
 }
 
 /// Takes note that the path to a next hop is narrow, for every tunnel that takes it.
-fn learn(narrow: Option<Narrow>, now: Option<Instant>, shared: &Shared) {
+fn learn(narrow: Option<Narrow>, now: Option<Instant>, paths: &mut NarrowPaths, shared: &Shared) {
     let (Some(Narrow(to)), Some(now)) = (narrow, now) else { return };
+    if !paths.is_news(to, now) {
+        return;
+    }
+    shared.counters.path_asked.add(1);
     let Ok(mtu) = path_mtu(to) else { return };
     let limit = PathLimit { octets: room(to, mtu).max(LEAST_MTU), until: now + LIMIT_LIFETIME };
     let table: &TunnelTable = &shared.table.load();

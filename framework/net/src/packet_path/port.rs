@@ -57,6 +57,15 @@ impl Port {
             drop(alone);
             (0..threads).map(|_| Self::shared(options, number)).collect::<Result<_, _>>()?
         };
+        let granted = sockets.iter().flatten().map(TrainSocket::buffer).min().unwrap_or(0);
+        if granted < options.buffer {
+            tracing::warn!(
+                granted,
+                "under load packets are lost before they are received: this host grants a socket less than {wanted} octets; raise net.core.rmem_max \
+                 and net.core.wmem_max (sysctl) to that, or give the process CAP_NET_ADMIN",
+                wanted = options.buffer
+            );
+        }
         let asked = options.answer_from_asked.then(|| RwLock::new(Asked::new(CORRESPONDENTS)));
         Ok(Self { number, sockets, asked })
     }

@@ -101,6 +101,12 @@ impl TrainSocket {
         Ok(self.socket.local_addr()?.as_socket().map_or(0, |address| address.port()))
     }
 
+    /// How many octets the kernel keeps for us until we take them.
+    pub(super) fn buffer(&self) -> usize {
+        // It tells twice as much as it counts.
+        self.socket.recv_buffer_size().map_or(0, |size| size / 2)
+    }
+
     /// Whether datagrams to `to` can leave here.
     pub(super) fn reaches(&self, to: IpAddr) -> bool {
         match self.families {

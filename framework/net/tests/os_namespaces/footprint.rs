@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -337,10 +338,52 @@ fn a_resolver_that_the_site_rewrites_is_taken_back_and_followed() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_journal_that_somebody_else_could_have_written_is_not_believed() {
+    let host = Host::new();
+    let before = host.state();
+    let journal = || fs::read_dir(host.journals.path()).unwrap().next().unwrap().unwrap().path();
+    let mut node = host.start();
+    node.says();
+    signal(node.guardian(), libc::SIGKILL);
+    node.kill();
+    let changed = host.state();
+    let stale = || host.namespace.enter(async || undo_stale("ntm0", &options(host.journals.path())));
+    let refused = |why: &str| {
+        let refusal = stale().expect_err("it is not believed");
+        assert!(matches!(refusal, FootprintError::Foreign { .. }) && refusal.to_string().contains(why), "{refusal}");
+        assert_eq!(host.state(), changed, "nothing is done");
+    };
+    fs::set_permissions(journal(), PermissionsExt::from_mode(0o666)).unwrap();
+    refused("others may write to it");
+    fs::set_permissions(journal(), PermissionsExt::from_mode(0o600)).unwrap();
+    chown(journal(), Some(65_534), None).unwrap();
+    refused("it belongs to another user");
+    chown(journal(), Some(0), None).unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let (link, moved) = (journal(), elsewhere.path().join("journal"));
+    fs::copy(&link, &moved).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(&moved, &link).unwrap();
+    refused("it is a symbolic link");
+    fs::remove_file(&link).unwrap();
+    fs::copy(&moved, &link).unwrap();
+    let mut next = host.start();
+    next.says();
+    drop(next.process.stdin.take());
+    next.process.wait().unwrap();
+    host.becomes(&before);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn without_privilege_it_is_said_what_is_missing() {
     let host = Host::new();
     let before = host.state();
-    fs::set_permissions(host.journals.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(host.journals.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let refusal = host.start().says();
+    assert!(refusal.contains("others may write to it"), "{refusal}");
+    fs::set_permissions(host.journals.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    chown(host.journals.path(), Some(65_534), Some(65_534)).unwrap();
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let refusal = host.start_as(&nobody).says();
     assert!(refusal.contains("CAP_NET_ADMIN"), "{refusal}");

@@ -1,6 +1,8 @@
 use super::*;
 use tempfile::TempDir;
 
+/// Where no resolver of systemd is.
+const NOWHERE: &str = "/nonexistent";
 const BEFORE: &str =
     "# the site's\nsearch example.org\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions edns0\n";
 
@@ -47,7 +49,7 @@ fn our_file_names_us_alone_and_keeps_the_rest() {
     let hook = etc.hook();
     assert!(hook.is_in_place());
     assert_eq!(etc.text(), format!("{MARK}nameserver 100.64.0.9\nsearch example.org\noptions edns0\n"));
-    assert_eq!(hook.name_servers(), servers(&["192.0.2.53:53", "[2001:db8::53]:53"]));
+    assert_eq!(hook.name_servers(NOWHERE.as_ref()), servers(&["192.0.2.53:53", "[2001:db8::53]:53"]));
     hook.undo().unwrap();
     assert_eq!((etc.text().as_str(), etc.files()), (BEFORE, 1));
     hook.undo().unwrap();
@@ -76,7 +78,7 @@ fn a_symbolic_link_comes_back_and_what_it_leads_to_is_never_written() {
     // Its owner goes on writing it, and we go on reading it.
     fs::write(&stub, "nameserver 198.51.100.1\n").unwrap();
     assert!(hook.is_in_place());
-    assert_eq!(hook.name_servers(), servers(&["198.51.100.1:53"]));
+    assert_eq!(hook.name_servers(NOWHERE.as_ref()), servers(&["198.51.100.1:53"]));
     hook.undo().unwrap();
     assert_eq!(fs::read_link(etc.path()).unwrap(), Path::new("stub.conf"));
 }
@@ -86,7 +88,11 @@ fn where_nothing_was_nothing_stays() {
     let etc = Etc::new("");
     fs::remove_file(etc.path()).unwrap();
     let hook = etc.hook();
-    assert_eq!(hook.name_servers(), servers(&["127.0.0.1:53"]), "what a resolver without a configuration asks");
+    assert_eq!(
+        hook.name_servers(NOWHERE.as_ref()),
+        servers(&["127.0.0.1:53"]),
+        "what a resolver without a configuration asks"
+    );
     hook.undo().unwrap();
     assert_eq!(etc.files(), 0);
 }
@@ -107,7 +113,7 @@ fn a_file_that_was_not_written_to_its_end_is_ours_and_one_that_was_not_begun_is_
     let hook = Hook::plan(&etc.path(), listener()).unwrap();
     hook.undo().unwrap();
     assert_eq!(etc.text(), BEFORE);
-    for length in [0, 10, hook.ours.len() - 1] {
+    for length in [10, hook.ours.len() - 1] {
         fs::write(etc.path(), &hook.ours[..length]).unwrap();
         hook.undo().unwrap();
         assert_eq!(etc.text(), BEFORE);
@@ -127,7 +133,7 @@ fn only_name_servers_are_asked() {
                 nameserver 100.64.0.9 \n\tnameserver 192.0.2.2 # second\n";
     assert_eq!(name_servers(text), servers(&["100.64.0.9:53", "192.0.2.2:53"]));
     let etc = Etc::new(text);
-    assert_eq!(etc.hook().name_servers(), servers(&["192.0.2.2:53"]), "we do not ask ourselves");
+    assert_eq!(etc.hook().name_servers(NOWHERE.as_ref()), servers(&["192.0.2.2:53"]), "we do not ask ourselves");
 }
 
 #[test]
@@ -161,9 +167,37 @@ fn what_was_there_comes_back_after_a_loss_of_power() {
     assert_ne!(earlier, text);
     fs::write(&keepsake, earlier).expect("written");
     let hook = Hook::plan(&place, listener).expect("the place is nobody's");
-    assert_eq!(hook.name_servers(), [SocketAddr::from(([192, 0, 2, 53], 53))]);
+    assert_eq!(hook.name_servers(NOWHERE.as_ref()), [SocketAddr::from(([192, 0, 2, 53], 53))]);
     hook.put().expect("in its place");
     hook.undo().expect("undone");
     assert_eq!(fs::read_to_string(&place).expect("there"), original);
     assert!(!keepsake.exists());
+}
+
+#[test]
+fn an_emptied_file_is_somebody_elses_and_half_of_ours_is_ours() {
+    let etc = Etc::new(BEFORE);
+    let hook = etc.hook();
+    fs::write(etc.path(), "").unwrap();
+    hook.undo().unwrap();
+    assert_eq!(etc.text(), "", "whoever emptied it meant it");
+
+    // Killed while it was written over what was there.
+    for written in 1..hook.ours.len() {
+        let half = [&hook.ours.as_bytes()[..written], BEFORE.as_bytes().get(written..).unwrap_or_default()].concat();
+        fs::write(etc.path(), half).unwrap();
+        hook.undo().unwrap();
+        assert_eq!(etc.text(), BEFORE, "after {written} octets");
+    }
+}
+
+#[test]
+fn behind_systemd_s_stub_those_are_asked_whom_it_would_ask() {
+    let etc = Etc::new("nameserver 127.0.0.53\noptions edns0 trust-ad\n");
+    let systemd = TempDir::new().unwrap();
+    let hook = etc.hook();
+    assert_eq!(hook.name_servers(systemd.path()), servers(&["127.0.0.53:53"]), "nothing else is known");
+    let uplinks = "nameserver 100.64.0.9\nnameserver 192.0.2.53\nnameserver 127.0.0.54\nnameserver 2001:db8::53\n";
+    fs::write(systemd.path().join("resolv.conf"), uplinks).unwrap();
+    assert_eq!(hook.name_servers(systemd.path()), servers(&["192.0.2.53:53", "[2001:db8::53]:53"]));
 }
