@@ -21,8 +21,8 @@ pub(crate) const FLOWS: u16 = 1_000;
 /// Octets of the datagrams, and between which rates they are tried.
 const OCTETS: usize = 1_340;
 const RATES: (f64, f64) = (10_000.0, 640_000.0);
-/// How long connections may take to be made before what they carry is counted.
-const OPENING: Duration = Duration::from_millis(700);
+/// How long connections grow before what they carry is counted.
+const GROWING: Duration = Duration::from_millis(500);
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +82,9 @@ fn connections(topology: &Topology, programs: &Programs, flows: Flows, seconds: 
         let said = swallow.ask("")?;
         said.parse::<f64>().map_err(|_| Failure::Answer { program: "load swallow", said })
     };
-    stream.say(&(OPENING * 2 + Duration::from_secs(seconds)).as_millis().to_string())?;
-    sleep(OPENING);
+    stream.say(&(GROWING * 2 + Duration::from_secs(seconds)).as_millis().to_string())?;
+    stream.hear()?;
+    sleep(GROWING);
     let before = count(&mut swallow)?;
     sleep(Duration::from_secs(seconds));
     Ok((count(&mut swallow)? - before) * 8.0 / 1e6 / seconds as f64)

@@ -15,13 +15,14 @@ const PIECE: usize = 64 << 10;
 /// A thread for each connection needs little.
 const STACK: usize = 128 << 10;
 
-/// Opens every connection and writes to all of them for as many milliseconds as each line of standard input says; answers when that
-/// is over.
+/// Opens every connection and writes to all of them for as many milliseconds as each line of standard input says; answers when all
+/// are open and again when that is over.
 pub(super) fn send(flows: Flows) -> io::Result<()> {
     answer("ready")?;
     for line in io::stdin().lock().lines() {
         let milliseconds = line?.trim().parse().map_err(|_| io::ErrorKind::InvalidInput)?;
         let streams = flows.ends().map(open).collect::<io::Result<Vec<_>>>()?;
+        answer("open")?;
         let end = Instant::now() + Duration::from_millis(milliseconds);
         let threads = streams.into_iter().map(|stream| small_thread(move || write(stream, end)));
         for thread in threads.collect::<io::Result<Vec<_>>>()? {
