@@ -77,6 +77,9 @@ enum Command {
     /// A node of a lab, in its namespace; `ntm lab` starts it.
     #[command(hide = true)]
     LabResident(lab::ResidentArguments),
+    /// Keeps a lab that stands; `ntm lab up` starts it.
+    #[command(hide = true)]
+    LabKeeper(lab::KeeperArguments),
     /// Undo what a killed `ntm up` has left behind; it starts this itself.
     #[command(hide = true)]
     Guard(host::GuardArguments),
@@ -188,6 +191,7 @@ pub fn main() -> ExitCode {
         Some(Command::Down(arguments)) => command::node::down(&arguments),
         Some(Command::Lab(arguments)) => command::lab::lab(&arguments, &terminal),
         Some(Command::LabResident(arguments)) => command::lab::resident(&arguments),
+        Some(Command::LabKeeper(arguments)) => command::lab::standing::keeper(&arguments),
         Some(Command::Guard(arguments)) => command::up::guard(&arguments),
     };
     match outcome {

@@ -12,6 +12,7 @@ use ntmobile_host::up::control::ControlError;
 use ntmobile_host::vpn_service::VpnServiceError;
 use ntmobile_lab::compare::CompareError;
 use ntmobile_lab::digest::DigestError;
+use ntmobile_lab::netns::keeper::OrderError;
 use ntmobile_lab::netns::plan::PlanError;
 use ntmobile_lab::netns::resident::ResidentError;
 use ntmobile_lab::netns::run::LabError;
@@ -111,6 +112,12 @@ pub enum Failure {
     /// A lab cannot stand or be taken down.
     #[error("{0}")]
     Standing(#[from] StandingError),
+    /// A lab that was to be left standing does not stand.
+    #[error("{0}")]
+    Keeper(String),
+    /// A standing lab did not do as it was told.
+    #[error("{0}")]
+    Order(#[from] OrderError),
     /// A node of a lab has ended.
     #[error("{0}")]
     Resident(#[from] ResidentError),
@@ -142,7 +149,9 @@ impl Failure {
             Self::Standing(StandingError::None(_)) => 6,
             Self::Lab(error) if matches!(**error, LabError::Stopped) => 130,
             Self::Accounts(_) | Self::Serve(_) | Self::Up(_) | Self::VpnService(_) => 8,
-            Self::Lab(_) | Self::Standing(_) | Self::Resident(_) => 8,
+            Self::Order(OrderError::Socket(_)) => 8,
+            Self::Order(_) => 6,
+            Self::Lab(_) | Self::Standing(_) | Self::Resident(_) | Self::Keeper(_) => 8,
             Self::ReaderGone => 0,
         })
     }

@@ -283,6 +283,11 @@ pub struct GuardArguments {
     pub(crate) journal: PathBuf,
 }
 
+/// The usual directory, or on a host of a lab the host's own.
+fn run_directory() -> PathBuf {
+    std::env::var_os("NTM_RUN_DIRECTORY").map_or_else(|| PathBuf::from("/run/ntmobile"), PathBuf::from)
+}
+
 /// Which node that runs on this host.
 #[derive(Debug, Args)]
 pub struct NodeArguments {
@@ -291,7 +296,7 @@ pub struct NodeArguments {
     pub(crate) interface: String,
 
     /// The directory of its control socket, as run-directory in [tun] says.
-    #[arg(long, value_name = "DIR", default_value = "/run/ntmobile")]
+    #[arg(long, value_name = "DIR", default_value_os_t = run_directory())]
     pub(crate) run_directory: PathBuf,
 }
 

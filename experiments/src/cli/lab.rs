@@ -32,6 +32,31 @@ pub struct LabArguments {
 pub enum LabAction {
     /// Run a scenario in it to its end: results, trace, capture and report as of a simulated run.
     Run(LabRunArguments),
+    /// Build a scenario's hosts and servers and leave them standing; its nodes run ntm up. Nothing happens by itself.
+    Up(LabUpArguments),
+    /// Enter a host: a shell there, or a command.
+    Shell {
+        /// The host: a node (alice), a server (as, dc.u1.example), a router of the kernel (nat.home).
+        host: String,
+        /// What to run there instead of a shell.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Take a node of the standing lab to another network.
+    Move {
+        /// The node.
+        node: String,
+        /// The network.
+        to: String,
+    },
+    /// Cut a network of the standing lab off, or connect it again.
+    Link {
+        /// The network.
+        network: String,
+        /// Whether it is connected.
+        #[arg(value_parser = ["up", "down"])]
+        state: String,
+    },
     /// Show where two runs of a scenario differ, conversation by conversation, and why: a simulated one and one of the lab,
     /// for instance.
     Compare {
@@ -69,6 +94,32 @@ pub struct LabRunArguments {
     /// Show the results as one JSON document.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `ntm lab up`.
+#[derive(Debug, Args)]
+pub struct LabUpArguments {
+    #[command(flatten)]
+    pub(crate) scenario: ScenarioArguments,
+
+    /// Who translates where the kernel could do a NAT as well as the simulator's model.
+    #[arg(long, value_name = "WHO", default_value = "kernel")]
+    pub(crate) nat: NatArgument,
+
+    /// Stay here until Ctrl-C, which takes the lab down.
+    #[arg(long)]
+    pub(crate) foreground: bool,
+}
+
+/// `ntm lab-keeper`: what `ntm lab up` leaves behind to keep the lab. The scenario comes on standard input.
+#[derive(Debug, Args)]
+pub struct KeeperArguments {
+    /// The lab's name.
+    pub(crate) lab: String,
+    /// The scenario's.
+    pub(crate) scenario: String,
+    /// Who translates.
+    pub(crate) nat: NatArgument,
 }
 
 /// Who translates.

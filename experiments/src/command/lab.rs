@@ -1,5 +1,7 @@
 //! `ntm lab`: scenarios on the real kernel.
 
+pub mod standing;
+
 use crate::cli::lab::{LabAction, LabArguments, LabRunArguments, NatArgument, ResidentArguments};
 use crate::command::comparison::compare;
 use crate::command::results;
@@ -7,6 +9,7 @@ use crate::command::run::{announced, program};
 use crate::failure::Failure;
 use crate::scenario::{Found, find_for};
 use crate::terminal::Terminal;
+use ntmobile_lab::netns::keeper::Order;
 use ntmobile_lab::netns::outfit::Model;
 use ntmobile_lab::netns::plan::{Translators, unfit};
 use ntmobile_lab::netns::resident::Resident;
@@ -23,6 +26,18 @@ pub fn lab(arguments: &LabArguments, terminal: &Terminal) -> Result<(), Failure>
     let name = LabName::parse(&arguments.name)?;
     match &arguments.action {
         LabAction::Run(arguments) => run(name, arguments, terminal),
+        LabAction::Up(arguments) => standing::up(&name, &self::options(&name, arguments.nat)?, arguments, terminal),
+        LabAction::Shell { host, command } => standing::shell(&name, host, command),
+        LabAction::Move { node, to } => {
+            name.order(&Order::Move { node: node.clone(), to: to.clone() })?;
+            writeln!(stdout(), "  {node} is in {}", terminal.bold(to))?;
+            Ok(())
+        }
+        LabAction::Link { network, state } => {
+            name.order(&Order::Link { network: network.clone(), up: state == "up" })?;
+            writeln!(stdout(), "  the link of {network} is {}", terminal.bold(state))?;
+            Ok(())
+        }
         LabAction::Compare { one, other } => {
             compare(&RunDirectory::open(one)?, &RunDirectory::open(other)?, terminal, &mut stdout().lock())
         }
@@ -47,18 +62,7 @@ fn run(lab: LabName, arguments: &LabRunArguments, terminal: &Terminal) -> Result
     let seed = found.scenario.world.seed;
     let directory =
         arguments.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&found.name).join(format!("{seed}-lab")));
-    let options = LabOptions {
-        lab,
-        name: found.name.clone(),
-        directory,
-        program: program(),
-        executable: std::env::current_exe()?,
-        translators: match arguments.nat {
-            NatArgument::Kernel => Translators::Kernel,
-            NatArgument::Model => Translators::Model,
-        },
-        model: Model::Library,
-    };
+    let options = LabOptions { name: found.name.clone(), directory, ..options(&lab, arguments.nat)? };
     let shows = !arguments.quiet && !arguments.json;
     if shows {
         results::world(&found.scenario, terminal, &mut stdout().lock())?;
@@ -80,6 +84,22 @@ fn run(lab: LabName, arguments: &LabRunArguments, terminal: &Terminal) -> Result
         State::Complete => Ok(()),
         State::Partial => Err(Failure::Stopped(options.directory)),
     }
+}
+
+/// What every lab is built with.
+fn options(lab: &LabName, nat: NatArgument) -> Result<LabOptions, Failure> {
+    Ok(LabOptions {
+        lab: lab.clone(),
+        name: String::new(),
+        directory: PathBuf::new(),
+        program: program(),
+        executable: std::env::current_exe()?,
+        translators: match nat {
+            NatArgument::Kernel => Translators::Kernel,
+            NatArgument::Model => Translators::Model,
+        },
+        model: Model::Library,
+    })
 }
 
 /// The same scenario in the simulator, into a directory inside the run's.

@@ -14,6 +14,7 @@ mod crew;
 mod files;
 mod grounds;
 pub mod internet;
+pub mod keeper;
 mod kernel;
 pub mod outfit;
 pub mod plan;

@@ -93,6 +93,17 @@ impl Crew {
         Ok(())
     }
 
+    /// Starts nodes with a virtual interface, and waits until each has joined.
+    pub(super) fn raise(&mut self, nodes: &[PlannedNode]) -> Result<(), ProcessError> {
+        for node in nodes {
+            let config = self.file(&config_name(&node.label));
+            let arguments = ["up".into(), "--config".into(), config];
+            let process = self.start(&node.label, &arguments, |start| start.server())?;
+            self.servers.insert(node.label.clone(), process);
+        }
+        self.servers.values_mut().try_for_each(Process::await_ready)
+    }
+
     /// Tells every node when the run begins, by the machine's clock.
     pub(super) fn begin(&mut self, origin: RunInstant) -> Result<(), ProcessError> {
         self.residents.values_mut().try_for_each(|resident| resident.tell(&Order::Begin(origin.0)))

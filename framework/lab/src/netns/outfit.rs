@@ -25,8 +25,6 @@ const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 const AUTHORITY: &str = "ca";
 /// The scenario as residents read it.
 pub(super) const SCENARIO: &str = "scenario.toml";
-/// What the namespace of a node with a virtual interface asks for names.
-const RESOLVER: &str = "options timeout:2\n";
 
 /// Why somebody does not get what it needs.
 #[derive(Debug, Error)]
@@ -107,7 +105,8 @@ impl Outfit {
             let resolver = match model {
                 Model::Library => None,
                 Model::Tun => {
-                    standing.set_resolver(&node.label, RESOLVER)?;
+                    // What `ip netns exec` puts in its place, and the node's interface changes.
+                    standing.set_resolver(&node.label, &resolver_configuration(plan))?;
                     Some("/etc/resolv.conf")
                 }
             };
@@ -157,4 +156,11 @@ impl Outfit {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a host asks for names before its node comes.
+fn resolver_configuration(plan: &Plan) -> String {
+    let roots = plan.servers.iter().filter(|server| server.kind == ServerKind::Root);
+    let servers = roots.flat_map(|server| &server.addresses).map(|address| format!("nameserver {address}\n"));
+    servers.chain(["options timeout:2\n".to_owned()]).collect()
 }

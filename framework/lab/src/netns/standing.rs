@@ -72,6 +72,11 @@ impl LabName {
         Ok(Self(name.to_owned()))
     }
 
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The namespace of a host.
     pub fn namespace(&self, label: &str) -> String {
         format!("{}{label}", self.prefix())
@@ -230,12 +235,11 @@ impl Standing {
     }
 
     /// Gives a host a resolver configuration of its own, which `ip netns exec` puts in place of the machine's.
-    pub(super) fn set_resolver(&self, label: &str, text: &str) -> Result<PathBuf, StandingError> {
+    pub(super) fn set_resolver(&self, label: &str, text: &str) -> Result<(), StandingError> {
         let directory = self.name.resolver_directory(label);
         let path = directory.join("resolv.conf");
         let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, text));
-        written.map_err(|source| StandingError::Directory { path: directory, source })?;
-        Ok(path)
+        written.map_err(|source| StandingError::Directory { path: directory, source })
     }
 
     /// Tells other processes what stands.
