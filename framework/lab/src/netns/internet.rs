@@ -38,6 +38,7 @@
 //! ```
 
 mod attachment;
+mod background;
 mod carrier;
 mod punctuality;
 mod time;
@@ -46,6 +47,7 @@ pub use attachment::{AttachError, AttachSettings};
 pub use punctuality::{LATE, LOST_ONE_IN, Overload, Punctuality, STALLED};
 
 use attachment::{Attachment, Shape};
+use background::Background;
 use carrier::{Shared, State, token};
 use ntmobile_net::namespace::NetworkNamespace;
 use ntmobile_proto::time::{Instant, UnixTime};
@@ -135,6 +137,11 @@ impl EmulatedInternet {
         self.shared.time.epoch
     }
 
+    /// Whether it still carries packets. One that does not says why at [`EmulatedInternet::finish`].
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Makes a device in a namespace that stands for an interface of the model, with its addresses and MTU.
     pub fn attach(
         &self,
@@ -199,21 +206,26 @@ impl EmulatedInternet {
     }
 
     /// Writes all packets at the attachments, present and to come, as a pcapng file, until [`EmulatedInternet::finish_capture`].
-    pub fn start_capture(&self, sink: Box<dyn Write + Send>) {
+    /// The sink is written to on a thread of its own: packets wait for no disk.
+    pub fn start_capture(&self, sink: Box<dyn Write + Send>) -> io::Result<()> {
         let _control = self.control();
+        let capture = Capture::new(Box::new(Background::new(sink)?), self.epoch());
         let mut state = self.shared.state();
         state.is_capturing = true;
         let attached: Vec<InterfaceId> = state.attachments.values().map(|attachment| attachment.interface).collect();
-        let capture = Capture::new(sink, self.epoch());
         state.network.act(self.now(), |network| network.start_capture(capture, attached));
+        Ok(())
     }
 
     /// Ends the capture; says whether all of it was written.
     pub fn finish_capture(&self) -> io::Result<()> {
         let _control = self.control();
-        let mut state = self.shared.state();
-        state.is_capturing = false;
-        state.network.act(self.now(), Network::finish_capture)
+        let capture = {
+            let mut state = self.shared.state();
+            state.is_capturing = false;
+            state.network.act(self.now(), Network::end_capture)
+        };
+        capture.map_or(Ok(()), Capture::finish)
     }
 
     /// What it has done so far, and how well the machine has kept up.

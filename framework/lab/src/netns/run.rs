@@ -210,7 +210,7 @@ impl Lab {
     ) -> Result<Lived, LabError> {
         let path = directory.capture_path();
         let capture = File::create(&path).map_err(directory.error(&path))?;
-        self.grounds.internet().start_capture(Box::new(BufWriter::with_capacity(1 << 16, capture)));
+        self.grounds.internet().start_capture(Box::new(capture)).map_err(directory.error(&path))?;
         let (origin, epoch) = self.beginning();
         let watch = Watch::begin();
         self.crew.begin(origin)?;

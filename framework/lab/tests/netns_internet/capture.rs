@@ -14,7 +14,7 @@ fn both_ends_of_a_way_are_in_one_capture_on_one_axis_of_time() {
     let nat = plan.below_core("nat", NodeKind::Nat(NatRecord::default()), delay(10), &["192.168.1.0/24"]);
     let (alice, bob) = (plan.host("alice", nat, delay(5)), plan.host("bob", plan.core, delay(1)));
     let living = plan.live(&[&alice]);
-    living.internet.start_capture(Box::new(File::create(&path).expect("a file")));
+    living.internet.start_capture(Box::new(File::create(&path).expect("a file"))).expect("a thread");
     let settings = ntmobile_lab::netns::internet::AttachSettings::device("net0");
     living.internet.attach(bob.interface, bob.namespace.handle(), &settings).expect("it can be attached");
     let there = bob.udp(2_000);

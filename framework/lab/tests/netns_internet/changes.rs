@@ -115,3 +115,29 @@ fn an_interface_is_attached_once_and_a_name_is_used_once() {
     bob.namespace.must(&format!("ping -n -c 1 -w 20 {}", bob.ipv4));
     assert_eq!(living.internet.finish().expect("it lived to its end").punctuality.lost, 0);
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_host_on_two_networks_leaves_by_the_one_with_the_smaller_metric() {
+    let mut plan = Plan::new();
+    let wifi = plan.below_core("wifi", NodeKind::Router, delay(1), &["198.51.100.0/25"]);
+    let lte = plan.below_core("lte", NodeKind::Router, delay(1), &["198.51.100.128/25"]);
+    let (alice, bob) = (plan.host("alice", wifi, delay(1)), plan.host("bob", plan.core, delay(1)));
+    let second = plan.network.attach(alice.node, lte, delay(1)).expect("addresses are left");
+    let living = plan.live(&[&bob]);
+    for (interface, device, metric) in [(alice.interface, "wlan0", 100), (second, "wwan0", 101)] {
+        let settings = AttachSettings { device: device.to_owned(), default_metric: Some(metric) };
+        living.internet.attach(interface, alice.namespace.handle(), &settings).expect("it can be attached");
+    }
+    let there = bob.udp(2_000);
+    let seen = || {
+        let here = alice.namespace.udp([0, 0, 0, 0].into(), 0);
+        here.send_to(b"whence", bob.at(2_000)).expect("a device takes it");
+        receive(&there).1.ip()
+    };
+    assert_eq!(seen(), alice.ipv4);
+    living.internet.network(|network| network.detach(alice.interface));
+    let left = living.internet.network(|network| network.interface_addresses(second).next());
+    assert_eq!(Some(seen()), left);
+    assert!(living.internet.is_alive());
+}

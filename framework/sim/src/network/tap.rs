@@ -34,10 +34,15 @@ impl Network {
 
     /// Ends the capture; says whether all of it was written.
     pub fn finish_capture(&mut self) -> io::Result<()> {
+        self.end_capture().map_or(Ok(()), Capture::finish)
+    }
+
+    /// Ends the capture, and leaves writing out the rest of it to the caller.
+    pub fn end_capture(&mut self) -> Option<Capture> {
         for interface in &mut self.interfaces {
             interface.captured_as = None;
         }
-        self.capture.take().map_or(Ok(()), Capture::finish)
+        self.capture.take()
     }
 }
 

@@ -4,6 +4,7 @@ mod driven;
 mod echo;
 mod firewall;
 mod icmp;
+mod outside;
 mod properties;
 mod rfc4787;
 mod tcp;
