@@ -125,6 +125,8 @@ pub(crate) fn run() {
     for kind in ["", "_stream"] {
         network.world.must("home", &format!("sysctl -qw net.netfilter.nf_conntrack_udp_timeout{kind}=120"));
     }
+    // So that the mapping that stands now stays: nobody but she can open another.
+    network.world.must("alice", "ping -c 3 -W 5 carol.u2.example");
     println!("guest: a peer's address that changes is followed");
 
     // A host whose kernel carries its packets changes networks, and its connection goes on.
