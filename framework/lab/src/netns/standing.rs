@@ -7,6 +7,7 @@ use super::kernel::{self, KernelError};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
@@ -115,27 +116,30 @@ impl LabName {
     pub fn take_down(&self) -> Result<bool, StandingError> {
         check_root()?;
         let was_there = self.is_there();
-        if let Err(StandingError::Taken { process, .. }) = self.lock().map(drop) {
-            let deadline = std::time::Instant::now() + PATIENCE;
-            let mut signal = "-TERM";
-            while self.lock().is_err() {
-                // One that has ended meanwhile is what was wanted.
-                let _ = std::process::Command::new("kill").args([signal, &process]).status();
-                if std::time::Instant::now() > deadline {
-                    if signal == "-KILL" {
-                        return Err(StandingError::Stuck(process));
-                    }
-                    signal = "-KILL";
-                }
-                for _ in 0..20 {
-                    if self.lock().is_ok() {
-                        break;
-                    }
-                    std::thread::sleep(PAUSE);
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let mut told = 0;
+        let lock = loop {
+            let process = match self.lock() {
+                Ok(lock) => break lock,
+                Err(StandingError::Taken { process, .. }) => process,
+                Err(error) => return Err(error),
+            };
+            if std::time::Instant::now() > deadline {
+                return Err(StandingError::Stuck(process));
+            }
+            // Asked once, and made to when half of the time is over.
+            let is_late = std::time::Instant::now() + PATIENCE / 2 > deadline;
+            for (number, signal) in [(1, "-TERM"), (2, "-KILL")] {
+                if told < number && (number == 1 || is_late) {
+                    // One that has ended meanwhile is what was wanted.
+                    let _ = std::process::Command::new("kill").args([signal, &process]).status();
+                    told = number;
                 }
             }
-        }
+            std::thread::sleep(PAUSE);
+        };
         self.remove()?;
+        self.release(lock);
         Ok(was_there)
     }
 
@@ -149,6 +153,8 @@ impl LabName {
         std::fs::create_dir_all(HOME).map_err(refused)?;
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(refused)?;
         match file.try_lock() {
+            // Whoever held it has removed the file meanwhile: this is the lock of nothing.
+            Ok(()) if !is_still(&file, &path) => self.lock(),
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 let process = std::fs::read_to_string(&path).unwrap_or_default();
@@ -178,11 +184,17 @@ impl LabName {
                 _ => {}
             }
         }
-        // Empty directories that nobody else uses go too; others stay.
+        Ok(())
+    }
+
+    /// Gives the name free, with the directories that nobody else uses.
+    fn release(&self, lock: File) {
+        // The file goes while it is still locked, so that nobody takes one that is about to go.
         let _ = std::fs::remove_file(self.lock_file());
+        drop(lock);
+        // Those of others stay: they are not empty.
         let _ = std::fs::remove_dir(HOME);
         let _ = std::fs::remove_dir(NETNS_FILES);
-        Ok(())
     }
 }
 
@@ -209,19 +221,15 @@ impl Standing {
     pub fn claim(name: &LabName) -> Result<Self, StandingError> {
         check_root()?;
         kernel::check_tools()?;
-        let lock = name.lock()?;
-        let standing = Self { name: name.clone(), lock: Some(lock) };
+        let standing = Self { name: name.clone(), lock: Some(name.lock()?) };
         name.remove()?;
-        // The lock file has gone with the rest.
         let path = name.lock_file();
-        let refused = |source| StandingError::Directory { path: path.clone(), source };
-        drop(standing);
-        let lock = name.lock()?;
-        std::fs::write(&path, std::process::id().to_string()).map_err(refused)?;
+        let written = std::fs::write(&path, std::process::id().to_string());
+        written.map_err(|source| StandingError::Directory { path, source })?;
         let directory = name.directory();
         let made = ntmobile_host::files::private_directory(&directory);
         made.map_err(|error| StandingError::Directory { path: directory, source: io::Error::other(error) })?;
-        Ok(Self { name: name.clone(), lock: Some(lock) })
+        Ok(standing)
     }
 
     /// Its name.
@@ -252,18 +260,27 @@ impl Standing {
     /// Takes everything down, and says whether that went well.
     pub fn take_down(mut self) -> Result<(), StandingError> {
         let removed = self.name.remove();
-        self.lock = None;
+        if let Some(lock) = self.lock.take() {
+            self.name.release(lock);
+        }
         removed
     }
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        if self.lock.is_some() {
+        if let Some(lock) = self.lock.take() {
             // Nobody is left to tell; the next lab of this name removes what remains.
             let _ = self.name.remove();
+            self.name.release(lock);
         }
     }
+}
+
+/// Whether an open file is the one of this name.
+fn is_still(file: &File, path: &Path) -> bool {
+    let number = |metadata: io::Result<std::fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+    number(file.metadata()) == number(std::fs::metadata(path))
 }
 
 /// Root is whoever may write where namespaces are kept.
