@@ -19,13 +19,14 @@
 mod destination;
 mod device;
 mod error;
-mod flows;
 mod node;
 mod path;
 mod sockets;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use crate::engine::{JoinError, LookupError};
 pub use destination::{Destination, DestinationError};

@@ -1,7 +1,6 @@
 //! The packet path of the `library` model: between the user-space stack and the signalling port, through the tunnel
 //! table, without a mailbox.
 
-use super::flows::{Direction, Flow, Flows};
 use crate::driver::{PacketPath, Upward};
 use crate::engine::Errands;
 use crate::host::Host;
@@ -11,7 +10,7 @@ use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{Received, UdpPort};
 use ntmobile_proto::endpoint::Peer;
 use ntmobile_proto::machine::Input;
-use ntmobile_proto::packet::{Carried, InboundRefusal, OutboundRefusal, TunnelTable};
+use ntmobile_proto::packet::{Carried, Direction, Flow, Flows, InboundRefusal, OutboundRefusal, TunnelTable};
 use ntmobile_proto::time::Instant;
 use ntmobile_stack::Stack;
 use ntmobile_telemetry::Recorder;
@@ -159,9 +158,7 @@ impl NodePath {
     fn deliver(&self, application: ApplicationId, packet: Bytes) {
         if let Some(flow) = Flow::of(&packet, Direction::In) {
             let newest = self.table().towards(flow.remote()).map(|tunnel| tunnel.settings().application);
-            if newest.is_some_and(|newest| newest != application) {
-                lock(&self.flows).learn(flow, application);
-            }
+            lock(&self.flows).came(flow, application, newest);
         }
         match self.stack.get() {
             Some(stack) => stack.inject(packet),

@@ -28,22 +28,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 /// One application on one device, without its node's machine.
-struct End {
+pub(super) struct End {
     name: Fqdn,
-    addresses: VirtualAddresses,
+    pub(super) addresses: VirtualAddresses,
     application: ApplicationId,
-    at: SocketAddr,
-    path: Arc<NodePath>,
-    table: Arc<TunnelTable>,
-    stack: Stack,
+    pub(super) at: SocketAddr,
+    pub(super) path: Arc<NodePath>,
+    pub(super) table: Arc<TunnelTable>,
+    pub(super) stack: Stack,
     errands: mpsc::Receiver<Errand>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     recorder: Recorder,
     records: MemoryFile,
 }
 
 impl End {
-    fn new(world: &World, switch: &Switch, number: u8, application: u32) -> Self {
+    pub(super) fn new(world: &World, switch: &Switch, number: u8, application: u32) -> Self {
         let real: IpAddr = [10, 0, number, application.to_be_bytes()[3]].into();
         let net = switch.host(&real.to_string());
         let clock: Arc<dyn Clock> = Arc::new(world.clock());
@@ -138,7 +138,7 @@ fn tunnel(mn: &End, cn: &End, number: u32) -> (Arc<Tunnel>, Arc<Tunnel>) {
     (mn.open(cn, Role::Mn, (to_mn, to_cn)), cn.open(mn, Role::Cn, (to_cn, to_mn)))
 }
 
-fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(World, Switch) -> F) {
+pub(super) fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(World, Switch) -> F) {
     let mut simulation = Simulation::new(1);
     let world = simulation.world();
     simulation.run(test(world, Switch::default())).unwrap();

@@ -16,6 +16,7 @@
 //! flows over queues and peers over sockets, so several tunnels use several cores, and one flow is never reordered. An RS runs the
 //! same threads without a device ([`PacketPath::relay`]).
 
+mod applications;
 mod counters;
 mod failure;
 mod inbound;
@@ -29,6 +30,8 @@ mod tests;
 mod too_big;
 mod train;
 mod upward;
+#[cfg(test)]
+mod vectors;
 pub(crate) mod wake;
 
 pub use counters::{Counter, Counters};
@@ -42,7 +45,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use inbound::Inbound;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::{NetError, Received, UdpPort};
-use ntmobile_proto::packet::{OutboundRefusal, RelayTable, TunnelTable};
+use ntmobile_proto::packet::{Flows, OutboundRefusal, RelayTable, TunnelTable};
 use ntmobile_wire::esp::sealed_length;
 use ntmobile_wire::identifier::Session;
 use outbound::Outbound;
@@ -96,6 +99,9 @@ struct Shared {
     queues: ArcSwapOption<Vec<Queue>>,
     /// The table of the machine's present life.
     table: ArcSwap<TunnelTable>,
+    /// Which of a peer's applications a connection is with, where a peer has several: only then is it asked for, and only then
+    /// may one thread wait a moment for another.
+    flows: Mutex<Flows>,
     /// Packets to this address go through no tunnel.
     aside: ArcSwapOption<IpAddr>,
     /// What an RS forwards by.
@@ -151,6 +157,7 @@ impl PacketPath {
             wakers: (0..threads).map(|_| Waker::new()).collect::<io::Result<_>>()?,
             queues: ArcSwapOption::empty(),
             table: ArcSwap::default(),
+            flows: Mutex::default(),
             aside: ArcSwapOption::empty(),
             forwarding: ArcSwapOption::empty(),
             clock,

@@ -87,9 +87,15 @@ impl Delivery<'_> {
             }
             return counters.unknown_spi.add(packets.len().div_ceil(self.train.stride) as u64);
         };
+        let is_ambiguous = table.is_ambiguous();
         let notices =
             tunnel.arrive(self.now, self.train.from, spi, packets, self.train.stride, |arrival| match arrival {
-                Ok(Arrival::Packet(packet)) => coalescer.push(packet, |parts| self.write(parts)),
+                Ok(Arrival::Packet(packet)) => {
+                    if is_ambiguous {
+                        self.shared.remember(&table, tunnel.settings().application, packet);
+                    }
+                    coalescer.push(packet, |parts| self.write(parts));
+                }
                 Ok(Arrival::Control(message)) => {
                     let (tunnel, bytes) = (tunnel.settings().spi_in, Bytes::copy_from_slice(message));
                     self.shared.tell(Event::Control { tunnel, bytes });

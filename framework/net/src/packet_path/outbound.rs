@@ -112,7 +112,7 @@ impl Outbound {
             return 1;
         };
         let table = shared.table.load();
-        let Some(tunnel) = table.towards(header.destination) else {
+        let Some(tunnel) = shared.way(&table, &header, packet) else {
             if is_single && shared.aside.load().as_deref() == Some(&header.destination) {
                 shared.tell(Event::Aside(Bytes::copy_from_slice(&packet[..header.length])));
                 return count;

@@ -79,6 +79,13 @@ impl Tun {
 }
 
 impl Queue {
+    /// What a test plays the kernel's part of, at the other end of a socket that keeps packets whole.
+    #[cfg(test)]
+    pub(crate) fn played(fd: OwnedFd, virtio: bool) -> Self {
+        set_nonblocking(&fd).expect("a descriptor may be told not to wait");
+        Self { fd, mergeable: Mergeable::default(), virtio }
+    }
+
     /// Which super-packets may be written.
     pub fn mergeable(&self) -> Mergeable {
         self.mergeable

@@ -5,6 +5,7 @@
 //! ([`TunnelTable::outbound`], [`TunnelTable::inbound`], [`RelayTable::relay`]) from any thread, without a mailbox. Only
 //! [`PacketNotice`](crate::machine::PacketNotice)s go up.
 
+mod flows;
 mod inner;
 mod key_log;
 mod mirror;
@@ -16,6 +17,7 @@ mod tests;
 mod train;
 mod tunnel;
 
+pub use flows::{Direction, Flow, Flows};
 pub use inner::{CONTROL_PORT, InnerHeader, control_packet};
 pub use key_log::KeyLog;
 pub use mirror::{Mirror, Passage};

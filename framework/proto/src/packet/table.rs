@@ -42,6 +42,8 @@ struct Snapshot {
     by_identifier: BTreeMap<u32, Arc<Tunnel>>,
     /// The tunnels that applications' packets may take, by the peer's address; the newest last.
     by_address: BTreeMap<IpAddr, Vec<Arc<Tunnel>>>,
+    /// Whether a peer has tunnels of several applications.
+    is_ambiguous: bool,
 }
 
 impl Snapshot {
@@ -49,6 +51,14 @@ impl Snapshot {
     fn addresses(tunnel: &Tunnel) -> [IpAddr; 2] {
         let settings = tunnel.settings();
         [settings.alias.unwrap_or(settings.remote.v4).into(), settings.remote.v6.into()]
+    }
+
+    /// Looks whether an address alone says which tunnel is meant.
+    fn look(&mut self) {
+        let application = |tunnel: &Arc<Tunnel>| tunnel.settings().application;
+        let differ =
+            |tunnels: &Vec<Arc<Tunnel>>| tunnels.iter().any(|other| application(other) != application(&tunnels[0]));
+        self.is_ambiguous = self.by_address.values().any(differ);
     }
 
     /// Takes the tunnel off the ways out.
@@ -200,6 +210,19 @@ impl TunnelTable {
         self.snapshot.load().by_address.get(&destination)?.last().cloned()
     }
 
+    /// The same, for a packet to one of the peer's applications; the newest where that application has none.
+    pub fn towards_application(&self, destination: IpAddr, application: ApplicationId) -> Option<Arc<Tunnel>> {
+        let snapshot = self.snapshot.load();
+        let tunnels = snapshot.by_address.get(&destination)?;
+        tunnels.iter().rfind(|tunnel| tunnel.settings().application == application).or(tunnels.last()).cloned()
+    }
+
+    /// Whether several applications of one peer have tunnels, so that an answer has to take the one that its question came by
+    /// ([`Flows`](super::Flows)).
+    pub fn is_ambiguous(&self) -> bool {
+        self.snapshot.load().is_ambiguous
+    }
+
     /// Seals an application's packet; returns where it goes.
     pub fn outbound(&self, now: Instant, packet: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
         self.send(now, packet, |_| true)
@@ -257,6 +280,7 @@ impl TunnelTable {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Snapshot::clone(&self.snapshot.load());
         let result = change(&mut next);
+        next.look();
         self.snapshot.store(Arc::new(next));
         result
     }

@@ -5,6 +5,7 @@ mod independent;
 mod keys;
 mod largest;
 mod messages;
+mod packets;
 mod properties;
 mod samples;
 mod vectors;

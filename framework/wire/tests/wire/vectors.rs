@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
-const SECRET: [u8; 32] = *b"a named key of thirty-two octets";
+pub(crate) const SECRET: [u8; 32] = *b"a named key of thirty-two octets";
 const SESSION: Session = Session(0x5e55_1017);
 const NEGOTIATION: Negotiation = Negotiation(0x6e60_71a7);
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string does not fail");
         text
@@ -31,7 +31,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Compares with the file, or writes it where that is asked for.
-fn check(file: &str, vectors: &Value) {
+pub(crate) fn check(file: &str, vectors: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(file);
     let text = serde_json::to_string_pretty(vectors).expect("a value is JSON") + "\n";
     if std::env::var_os("NTMOBILE_WRITE_VECTORS").is_some() {

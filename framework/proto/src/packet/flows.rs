@@ -1,6 +1,6 @@
 //! Which of a peer's applications a connection belongs to. All applications on a device share its virtual addresses, so
 //! where a peer has several tunnels to us, the address alone does not say which one an answer takes: it takes the one that
-//! the question came by.
+//! the question came by. What has no ports, such as a ping, takes the newest.
 
 use ntmobile_wire::identifier::ApplicationId;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ const CAPACITY: usize = 4_096;
 
 /// A connection as both ends' packets show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Flow {
+pub struct Flow {
     remote: IpAddr,
     protocol: u8,
     remote_port: u16,
@@ -20,14 +20,16 @@ pub(super) struct Flow {
 
 /// The direction of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub enum Direction {
+    /// It has come from the peer.
     In,
+    /// It goes to the peer.
     Out,
 }
 
 impl Flow {
     /// The flow of a TCP or UDP packet; others have none.
-    pub(super) fn of(packet: &[u8], direction: Direction) -> Option<Self> {
+    pub fn of(packet: &[u8], direction: Direction) -> Option<Self> {
         let (protocol, source, destination, payload): (u8, IpAddr, IpAddr, &[u8]) = match packet.first()? >> 4 {
             4 => {
                 let header: &[u8; 20] = packet.first_chunk()?;
@@ -57,22 +59,29 @@ impl Flow {
     }
 
     /// The peer's address.
-    pub(super) fn remote(&self) -> IpAddr {
+    pub fn remote(&self) -> IpAddr {
         self.remote
     }
 }
 
 /// The connections with peers that have several tunnels to us.
 #[derive(Debug, Default)]
-pub(super) struct Flows {
+pub struct Flows {
     known: BTreeMap<Flow, ApplicationId>,
     /// Where a new connection to a peer goes: the application that was asked for last.
     preferred: BTreeMap<IpAddr, ApplicationId>,
 }
 
 impl Flows {
-    /// A packet came from this application.
-    pub(super) fn learn(&mut self, flow: Flow, application: ApplicationId) {
+    /// A packet of this flow came from this application. `newest` is the one that answers go to unless something else is known:
+    /// that need not be remembered, unless the flow was another's before.
+    pub fn came(&mut self, flow: Flow, application: ApplicationId, newest: Option<ApplicationId>) {
+        if newest.is_some_and(|newest| newest != application) || self.known.contains_key(&flow) {
+            self.learn(flow, application);
+        }
+    }
+
+    fn learn(&mut self, flow: Flow, application: ApplicationId) {
         if self.known.len() >= CAPACITY && !self.known.contains_key(&flow) {
             self.known.clear();
         }
@@ -80,7 +89,7 @@ impl Flows {
     }
 
     /// New connections to this address are for this application.
-    pub(super) fn prefer(&mut self, address: IpAddr, application: ApplicationId) {
+    pub fn prefer(&mut self, address: IpAddr, application: ApplicationId) {
         if self.preferred.len() >= CAPACITY {
             self.preferred.clear();
         }
@@ -88,7 +97,7 @@ impl Flows {
     }
 
     /// Which application a packet of this flow is for, if that is known.
-    pub(super) fn application(&self, flow: &Flow) -> Option<ApplicationId> {
+    pub fn application(&self, flow: &Flow) -> Option<ApplicationId> {
         self.known.get(flow).or_else(|| self.preferred.get(&flow.remote)).copied()
     }
 }
@@ -136,8 +145,19 @@ mod tests {
         assert_eq!(flows.application(&flow), None);
         flows.prefer(flow.remote(), ApplicationId(2));
         assert_eq!(flows.application(&flow), Some(ApplicationId(2)));
-        flows.learn(flow, ApplicationId(1));
+        flows.came(flow, ApplicationId(1), Some(ApplicationId(2)));
         assert_eq!(flows.application(&flow), Some(ApplicationId(1)));
+    }
+
+    #[test]
+    fn what_comes_from_the_newest_is_remembered_only_where_it_was_anothers() {
+        let mut flows = Flows::default();
+        let flow = Flow::of(&udp_v4(PEER, US, (7, 9)), Direction::In).unwrap();
+        flows.came(flow, ApplicationId(2), Some(ApplicationId(2)));
+        assert_eq!(flows.application(&flow), None);
+        flows.came(flow, ApplicationId(1), Some(ApplicationId(2)));
+        flows.came(flow, ApplicationId(2), Some(ApplicationId(2)));
+        assert_eq!(flows.application(&flow), Some(ApplicationId(2)));
     }
 
     #[test]
@@ -145,7 +165,7 @@ mod tests {
         let mut flows = Flows::default();
         for port in 0..=u16::MAX {
             let flow = Flow::of(&udp_v4(PEER, US, (port, 9)), Direction::In).unwrap();
-            flows.learn(flow, ApplicationId(1));
+            flows.came(flow, ApplicationId(1), Some(ApplicationId(2)));
             assert_eq!(flows.application(&flow), Some(ApplicationId(1)));
             assert!(flows.known.len() <= CAPACITY);
         }
