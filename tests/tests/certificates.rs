@@ -74,7 +74,8 @@ fn a_relay_to_which_dns_leads_is_not_taken_for_the_coordinator() {
         let told = bench.at::<Node>(ALICE).events.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>();
         let is_typed = matches!(
             &told[..],
-            [NodeEvent::JoinFailed(JoinError::CoordinatorUnreachable(_) | JoinError::AccountServerUnreachable(_))]
+            // In via-as it is the AS that finds out.
+            [NodeEvent::JoinFailed(JoinError::CoordinatorUnreachable(_) | JoinError::CertificateRefused { .. })]
         );
         assert!(is_typed, "{login}: {told:?}");
         assert_eq!(bench.count("tls.certificate_refused"), 1, "{login}: {:?}", bench.counters);

@@ -13,7 +13,7 @@ use ntmobile_ports::authenticator::Authenticator;
 use ntmobile_ports::clock::Clock;
 use ntmobile_ports::net::Net;
 use ntmobile_ports::store::Store;
-use ntmobile_proto::machine::{CallId, Record, StoreFailure, StreamId, TlsFailure, Verdict, Write};
+use ntmobile_proto::machine::{CallId, CertificateFault, Record, StoreFailure, StreamId, TlsFailure, Verdict, Write};
 use ntmobile_proto::time::{Instant, UnixTime};
 use ntmobile_sim::{Simulation, SimulationFailure, World};
 use ntmobile_telemetry::{MemoryFile, Recorder, Timeline};
@@ -359,7 +359,10 @@ fn tls_requests_are_answered_or_fail_in_time() {
         assert_eq!(polly.clock.now() - asked, Duration::from_secs(10));
 
         polly.ask(Command::Call(CallId(3), "cat.example", "hello")).await;
-        assert_eq!(polly.next().await, Seen::Answered(CallId(3), Err(TlsFailure::Certificate)));
+        assert_eq!(
+            polly.next().await,
+            Seen::Answered(CallId(3), Err(TlsFailure::Certificate(CertificateFault::OtherBearer)))
+        );
     })
     .unwrap();
 }

@@ -9,7 +9,7 @@ use ntmobile_ports::net::{Net, NetError};
 use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
 use ntmobile_ports::tls::{ServerIdentity, TlsRequest};
 use ntmobile_proto::certificate::CertificateRole;
-use ntmobile_proto::machine::TlsFailure;
+use ntmobile_proto::machine::{CertificateFault, TlsFailure};
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::name::Fqdn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -138,7 +138,10 @@ async fn tls_refuses_another_name_and_another_authority() {
     let call = |end: Arc<TlsEndpoint>, server: &'static str| async move {
         end.call(&dc(server), at(port)[0], Bytes::from_static(b"hello"), false).await
     };
-    assert_eq!(call(Arc::clone(&client), "as.example").await, Err(TlsFailure::Certificate));
-    assert_eq!(call(stranger, "dc.example").await, Err(TlsFailure::Certificate));
+    assert_eq!(
+        call(Arc::clone(&client), "as.example").await,
+        Err(TlsFailure::Certificate(CertificateFault::OtherBearer))
+    );
+    assert_eq!(call(stranger, "dc.example").await, Err(TlsFailure::Certificate(CertificateFault::OtherAuthority)));
     assert!(call(client, "dc.example").await.is_ok());
 }

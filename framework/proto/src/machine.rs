@@ -68,11 +68,37 @@ pub enum TlsFailure {
     #[error("the server did not answer")]
     TimedOut,
     /// The other side's certificate was refused, or ours was.
-    #[error("a certificate was refused")]
-    Certificate,
+    #[error("{0}")]
+    Certificate(CertificateFault),
     /// The connection broke.
     #[error("the connection broke")]
     Broken,
+}
+
+/// Why a certificate was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// The server's is not valid any more, or not yet.
+    #[error(
+        "its certificate has expired or is not valid yet by this host's clock; set the clock if it is wrong, else its operator \
+         has to issue another"
+    )]
+    OutOfDate,
+    /// The server's was issued by somebody else.
+    #[error(
+        "its certificate is from another authority than the one that is trusted here (authority.pem); take that file from whoever \
+         runs the network"
+    )]
+    OtherAuthority,
+    /// The server's bears another name or role.
+    #[error("its certificate is somebody else's; check the server's name")]
+    OtherBearer,
+    /// The server has refused ours.
+    #[error("it does not accept this end's certificate; check that one, its authority and the clocks of both")]
+    Ours,
+    /// There is none to show.
+    #[error("it wants a certificate, and this end has none")]
+    NoneToShow,
 }
 
 /// Why a store refused.

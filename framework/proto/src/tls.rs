@@ -117,7 +117,7 @@ impl<T> TlsClient<T> {
         result: Result<Bytes, TlsFailure>,
     ) -> Option<TlsOutcome<T>> {
         let exchange = self.calls.close(call)?;
-        if result == Err(TlsFailure::Certificate) {
+        if matches!(result, Err(TlsFailure::Certificate(_))) {
             cx.count("tls.certificate_refused");
         }
         let mut answer_trace = None;

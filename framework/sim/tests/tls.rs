@@ -7,7 +7,7 @@ use ntmobile_ports::net::{Net, NetError, Received, UdpPort};
 use ntmobile_ports::quic::{CryptoChoice, TlsEndpoint, TlsOptions};
 use ntmobile_ports::tls::ServerIdentity;
 use ntmobile_proto::certificate::CertificateRole;
-use ntmobile_proto::machine::TlsFailure;
+use ntmobile_proto::machine::{CertificateFault, TlsFailure};
 use ntmobile_proto::time::{Instant, UnixTime};
 use ntmobile_sim::network::{LinkRecord, NodeKind};
 use ntmobile_sim::ports::host::SimHost;
@@ -215,20 +215,40 @@ fn only_the_right_certificates_are_accepted() {
         echo(&server);
         let client = scene.end(1, None);
         let addresses = scene.addresses(0);
-        let refused = Err(TlsFailure::Certificate);
-        assert_eq!(ask(&client, "other.example", addresses, false).await, refused, "another name");
-        assert_eq!(ask(&client, "dc.example", addresses, true).await, refused, "no certificate to show");
+        let refused = |fault| Err(TlsFailure::Certificate(fault));
+        assert_eq!(
+            ask(&client, "other.example", addresses, false).await,
+            refused(CertificateFault::OtherBearer),
+            "another name"
+        );
+        assert_eq!(
+            ask(&client, "dc.example", addresses, true).await,
+            refused(CertificateFault::NoneToShow),
+            "none to show"
+        );
 
         // The authority of another network.
         let impostor = NetworkAuthority::from_seed([1; 32], scene.world.clock().wall()).unwrap();
         let forged = impostor.issue(&name("dc.example"), DC, 1, scene.world.clock().wall(), YEAR).unwrap();
         let impostor_end = scene.end(2, Some(forged));
-        assert_eq!(ask(&client, "dc.example", scene.addresses(2), false).await, refused, "a forged certificate");
-        assert_eq!(ask(&impostor_end, "dc.example", addresses, true).await, refused, "a forged client certificate");
+        assert_eq!(
+            ask(&client, "dc.example", scene.addresses(2), false).await,
+            refused(CertificateFault::OtherAuthority),
+            "forged"
+        );
+        assert_eq!(
+            ask(&impostor_end, "dc.example", addresses, true).await,
+            refused(CertificateFault::OtherAuthority),
+            "a stranger of another network"
+        );
 
         // Certificates expire by the world's wall clock.
         scene.world.clock().sleep(YEAR * 2).await;
-        assert_eq!(ask(&client, "dc.example", addresses, false).await, refused, "an expired certificate");
+        assert_eq!(
+            ask(&client, "dc.example", addresses, false).await,
+            refused(CertificateFault::OutOfDate),
+            "an expired certificate"
+        );
     });
 }
 
@@ -253,7 +273,7 @@ fn nobody_but_a_direction_coordinator_is_taken_for_one() {
             if role == DC {
                 assert_eq!(answer.unwrap(), "hello");
             } else {
-                assert_eq!(answer, Err(TlsFailure::Certificate), "{role}");
+                assert_eq!(answer, Err(TlsFailure::Certificate(CertificateFault::OtherBearer)), "{role}");
                 assert_eq!(*heard.lock().unwrap(), 0, "{role} was told something");
             }
         });
@@ -271,7 +291,7 @@ fn a_connection_that_stands_serves_the_part_that_it_was_made_for() {
         ask(&client, "dc.example", addresses, false).await.unwrap();
         let as_relay = ServerIdentity { name: name("dc.example"), role: CertificateRole::RelayServer };
         let answer = client.call(&as_relay, addresses, Bytes::from_static(b"hello"), false).await;
-        assert_eq!(answer, Err(TlsFailure::Certificate));
+        assert_eq!(answer, Err(TlsFailure::Certificate(CertificateFault::OtherBearer)));
         ask(&client, "dc.example", addresses, false).await.unwrap();
     });
 }

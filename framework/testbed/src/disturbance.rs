@@ -53,19 +53,49 @@ pub const DISTURBANCES: &[Disturbance] = &[
     },
     Disturbance {
         name: "peers-killed",
-        what: "the same of Bob's and Carol's",
+        what: "kill -9 of Bob's and Carol's `ntm up`, started again at once; from when they are up",
         nat: Nat::Masquerade,
         act: |site| {
             killed(site, "bob");
             killed(site, "carol")
         },
     },
-    Disturbance { name: "as-killed", what: SERVER, nat: Nat::Masquerade, act: |site| server_killed(site, "as") },
-    Disturbance { name: "dc-killed", what: SERVER, nat: Nat::Masquerade, act: |site| server_killed(site, "dc1") },
-    Disturbance { name: "peers-dc-killed", what: SERVER, nat: Nat::Masquerade, act: |site| server_killed(site, "dc2") },
-    Disturbance { name: "rs-killed", what: SERVER, nat: Nat::Masquerade, act: |site| server_killed(site, "rs1") },
-    Disturbance { name: "ns-killed", what: SERVER, nat: Nat::Masquerade, act: |site| server_killed(site, "ns1") },
-    Disturbance { name: "names-killed", what: SERVER, nat: Nat::Masquerade, act: |site| server_killed(site, "root") },
+    Disturbance {
+        name: "as-killed",
+        what: "kill -9 of the AS, started again after three seconds; from when it is ready",
+        nat: Nat::Masquerade,
+        act: |site| server_killed(site, "as"),
+    },
+    Disturbance {
+        name: "dc-killed",
+        what: "the same of Alice's DC",
+        nat: Nat::Masquerade,
+        act: |site| server_killed(site, "dc1"),
+    },
+    Disturbance {
+        name: "peers-dc-killed",
+        what: "the same of Bob's and Carol's DC",
+        nat: Nat::Masquerade,
+        act: |site| server_killed(site, "dc2"),
+    },
+    Disturbance {
+        name: "rs-killed",
+        what: "the same of the RS",
+        nat: Nat::Masquerade,
+        act: |site| server_killed(site, "rs1"),
+    },
+    Disturbance {
+        name: "ns-killed",
+        what: "the same of the NS",
+        nat: Nat::Masquerade,
+        act: |site| server_killed(site, "ns1"),
+    },
+    Disturbance {
+        name: "names-killed",
+        what: "the same of the root name server",
+        nat: Nat::Masquerade,
+        act: |site| server_killed(site, "root"),
+    },
     Disturbance {
         name: "cable-out",
         what: "Alice's cable out for a minute; from when it is in again",
@@ -136,8 +166,6 @@ pub const DISTURBANCES: &[Disturbance] = &[
         act: |site| narrowed(site, 1_124),
     },
 ];
-
-const SERVER: &str = "kill -9 of the server, started again after three seconds; from when it is ready";
 
 fn killed(site: &mut Site, host: &str) -> SystemTime {
     site.kill(host);

@@ -68,7 +68,8 @@ impl Network {
         }
     }
 
-    fn resolver(&self, host: &str) -> PathBuf {
+    /// The file of a host's resolver configuration.
+    pub fn resolver(&self, host: &str) -> PathBuf {
         Path::new("/etc/netns").join(self.world.full(host)).join("resolv.conf")
     }
 

@@ -4,7 +4,7 @@ use super::{Bench, Crossed, Happening, PORT, name};
 use bytes::Bytes;
 use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
 use ntmobile_proto::machine::{
-    CallId, Effect, Input, Lookup, LookupFailure, RequestId, ServerAddresses, StreamId, TlsFailure,
+    CallId, CertificateFault, Effect, Input, Lookup, LookupFailure, RequestId, ServerAddresses, StreamId, TlsFailure,
 };
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::datagram::{self, Datagram};
@@ -176,7 +176,7 @@ impl Bench {
         }
         if certificate_of(&server).role != role {
             self.tls.remove(&request);
-            let result = Err(TlsFailure::Certificate);
+            let result = Err(TlsFailure::Certificate(CertificateFault::OtherBearer));
             let after = 2 * self.delay_between(who, &server);
             return self.input(who, Input::TlsAnswered { call, result }, after);
         }

@@ -5,6 +5,7 @@
 
 mod chapter;
 mod models;
+mod notification;
 mod refusals;
 mod unmodified;
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use ntmobile_ports::tls::{ServerIdentity, Tls, TlsRequest};
 use ntmobile_proto::certificate::{CertificateRole, PeerCertificate};
-use ntmobile_proto::machine::TlsFailure;
+use ntmobile_proto::machine::{CertificateFault, TlsFailure};
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::name::Fqdn;
 use std::collections::BTreeMap;
@@ -50,7 +50,11 @@ impl Tls for TrustedEnd {
         let request = TlsRequest { from: ([10, 0, 0, 1], 4433).into(), certificate, frame, answer };
         let reached = self.trust.0.lock().unwrap().get(&server.name).is_some_and(|end| end.send(request).is_ok());
         Box::pin(async move {
-            if reached { answered.await.map_err(|_| TlsFailure::Broken) } else { Err(TlsFailure::Certificate) }
+            if reached {
+                answered.await.map_err(|_| TlsFailure::Broken)
+            } else {
+                Err(TlsFailure::Certificate(CertificateFault::OtherBearer))
+            }
         })
     }
 

@@ -51,8 +51,7 @@ impl fmt::Display for Figures {
                 0 => outcomes.len().to_string(),
                 failed => format!("{}, and **{failed} did not come back**", outcomes.len()),
             };
-            let Disturbance { name, what, .. } = disturbance;
-            writeln!(f, "| `{name}`: {what} | {relayed} | {direct} | {silence} | {rounds} |")?;
+            writeln!(f, "| {} | {relayed} | {direct} | {silence} | {rounds} |", disturbance.what)?;
         }
         Ok(())
     }

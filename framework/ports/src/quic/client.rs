@@ -8,7 +8,7 @@ use crate::tls::ServerIdentity;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use ntmobile_proto::machine::TlsFailure;
+use ntmobile_proto::machine::{CertificateFault, TlsFailure};
 use ntmobile_wire::address::DualStack;
 use ntmobile_wire::key::secret_bytes;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, ReadError, ReadToEndError, WriteError};
@@ -20,6 +20,11 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Calls to more servers than this at once share no connections.
 const MOST_SERVERS: usize = 1_024;
+/// The alert for a certificate that has expired or is not valid yet.
+const CERTIFICATE_EXPIRED: u64 = 45;
+/// The alerts for a certificate of an unknown authority, and for one that its authority has not signed: every network's authority
+/// has the same name.
+const OTHER_AUTHORITY: [u64; 2] = [48, 51];
 /// TLS alerts are QUIC errors from here on (RFC 9001 §4.8).
 const CRYPTO_ERRORS: u64 = 0x100;
 /// The alerts that mean that a certificate was refused (RFC 8446 §6.2): bad, unsupported, revoked, expired and unknown
@@ -173,7 +178,7 @@ impl Client {
                 attempt = attempts.next() => match attempt {
                     Some(Ok(connection)) => return Ok(connection),
                     // A wrong certificate says more than another address's silence.
-                    Some(Err(refused)) if failure != TlsFailure::Certificate => failure = refused,
+                    Some(Err(refused)) if !matches!(failure, TlsFailure::Certificate(_)) => failure = refused,
                     Some(Err(_)) => {}
                     None => return Err(failure),
                 },
@@ -188,7 +193,11 @@ impl Client {
         address: SocketAddr,
         mutual: bool,
     ) -> Result<Connection, TlsFailure> {
-        let config = if mutual { self.mutual.clone().ok_or(TlsFailure::Certificate)? } else { self.anonymous.clone() };
+        let config = if mutual {
+            self.mutual.clone().ok_or(TlsFailure::Certificate(CertificateFault::NoneToShow))?
+        } else {
+            self.anonymous.clone()
+        };
         self.socket.try_again(address);
         let connecting =
             self.endpoint.connect_with(config, address, server.name.as_str()).map_err(|_| TlsFailure::Broken)?;
@@ -202,7 +211,7 @@ impl Client {
             Ok(connection)
         } else {
             connection.close(WRONG_BEARER.into(), b"the certificate is not that of such a server");
-            Err(TlsFailure::Certificate)
+            Err(TlsFailure::Certificate(CertificateFault::OtherBearer))
         }
     }
 
@@ -230,14 +239,19 @@ fn is(connection: &Connection, server: &ServerIdentity) -> bool {
 }
 
 fn failure(error: &ConnectionError) -> TlsFailure {
-    let code = match error {
-        ConnectionError::TransportError(error) => u64::from(error.code),
-        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
+    let (code, is_ours) = match error {
+        ConnectionError::TransportError(error) => (u64::from(error.code), false),
+        ConnectionError::ConnectionClosed(close) => (u64::from(close.error_code), true),
         ConnectionError::TimedOut => return TlsFailure::TimedOut,
         _ => return TlsFailure::Broken,
     };
     match code.checked_sub(CRYPTO_ERRORS) {
-        Some(alert) if CERTIFICATE_ALERTS.contains(&alert) => TlsFailure::Certificate,
+        Some(alert) if CERTIFICATE_ALERTS.contains(&alert) => TlsFailure::Certificate(match alert {
+            _ if is_ours => CertificateFault::Ours,
+            CERTIFICATE_EXPIRED => CertificateFault::OutOfDate,
+            alert if OTHER_AUTHORITY.contains(&alert) => CertificateFault::OtherAuthority,
+            _ => CertificateFault::OtherBearer,
+        }),
         _ => TlsFailure::Broken,
     }
 }

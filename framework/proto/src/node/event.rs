@@ -2,6 +2,7 @@
 
 use super::Attempt;
 use crate::endpoint::Peer;
+use crate::machine::CertificateFault;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::identifier::ApplicationId;
 use ntmobile_wire::message::{Refusal, RefusalCode};
@@ -44,6 +45,14 @@ pub enum JoinError {
     /// The AS cannot be reached.
     #[error("the Account Server cannot be reached ({0}); check the network and the server's name")]
     AccountServerUnreachable(String),
+    /// A server's certificate was refused, or this node's was.
+    #[error("{server} cannot be trusted: {fault}")]
+    CertificateRefused {
+        /// The AS or the DC.
+        server: Fqdn,
+        /// What is wrong.
+        fault: CertificateFault,
+    },
     /// The DC cannot be found in DNS.
     #[error("the domain's Direction Coordinator cannot be found ({0}); check the account's domain and DNS")]
     CoordinatorNotFound(String),

@@ -33,6 +33,7 @@ impl Node {
             | JoinError::CoordinatorNotFound(_)
             | JoinError::NotificationServerUnreachable(_) => cx.now.since(joining.attempt) >= SILENCE,
             JoinError::WrongCredentials
+            | JoinError::CertificateRefused { .. }
             | JoinError::StorageFailed(_)
             | JoinError::NoAddress
             | JoinError::Left

@@ -3,7 +3,7 @@
 use super::{ConnectError, Cx, Due, JoinError, Node, NodeEvent, TlsTag, Wait};
 use crate::certificate::CertificateRole;
 use crate::endpoint::{Association, Peer};
-use crate::machine::{Effect, Lookup, LookupFailure, Record, ServerAddresses, Write};
+use crate::machine::{Effect, Lookup, LookupFailure, Record, ServerAddresses, TlsFailure, Write};
 use crate::policy::{LoginKnowledge, LoginStep};
 use crate::time::{Instant, UnixTime};
 use crate::tls::{TlsCallError, TlsTarget};
@@ -284,6 +284,11 @@ impl Node {
                 RefusalCode::StorageFailed => JoinError::StorageFailed(refusal.detail),
                 _ => JoinError::Refused(refusal),
             },
+            TlsCallError::Connection(TlsFailure::Certificate(fault)) => {
+                let coordinator = self.login.coordinator.as_ref().filter(|_| tag == TlsTag::CoordinatorLogin);
+                let server = coordinator.map_or(&self.config.account_server, |coordinator| &coordinator.name).clone();
+                JoinError::CertificateRefused { server, fault }
+            }
             error if tag == TlsTag::CoordinatorLogin => JoinError::CoordinatorUnreachable(error.to_string()),
             error => JoinError::AccountServerUnreachable(error.to_string()),
         };
