@@ -31,7 +31,7 @@ pub fn find_for(arguments: &ScenarioArguments, unfit: impl FnOnce(&Scenario) -> 
     let path = Path::new(wanted);
     let (name, text, layers) = match Builtin::named(wanted) {
         Some(builtin) => (wanted.to_owned(), builtin.text.to_owned(), builtin.layers()?),
-        None if path.is_file() || wanted.ends_with(".toml") => {
+        None if path.exists() || wanted.ends_with(".toml") => {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| Failure::ScenarioFile { path: path.to_owned(), source })?;
             let layers = Layers::new(wanted, &text)?;

@@ -1,7 +1,7 @@
 //! A node in its namespace: the process that the lab starts there. It joins the network over the host's sockets, and holds the
 //! scenario's conversations with the code with which the simulator's nodes do.
 //!
-//! It is told what to do in lines of JSON on standard input ([`Order`]) and answers in lines on standard output ([`Report`]).
+//! It is told what to do in lines of JSON on standard input (`Order`) and answers in lines on standard output (`Report`).
 //! When nobody speaks to it any more, it ends.
 
 use crate::scenario::Scenario;

@@ -22,6 +22,7 @@ impl Scenario {
     pub(super) fn check_at(&self, source: Option<&Merged>) -> Result<(), ScenarioError> {
         let mut check = Check { scenario: self, source, problems: Vec::new() };
         check.world();
+        check.hashing();
         check.plugins();
         check.domains();
         check.networks();
@@ -73,6 +74,12 @@ impl Check<'_> {
         // 0 means "unset" in traces, which count nanoseconds in 64 bits.
         if !(1..16_725_225_600).contains(&world.epoch) {
             self.wrong(&["world", "epoch"], "is seconds since 1970, above 0 and before the year 2500");
+        }
+    }
+
+    fn hashing(&mut self) {
+        if let Err(error) = self.scenario.account_server.hashing.unwrap_or_default().cost() {
+            self.wrong(&["account-server", "hashing", "memory"], error.to_string());
         }
     }
 

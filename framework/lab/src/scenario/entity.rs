@@ -2,6 +2,7 @@
 
 use super::plugin::choosing;
 use super::units::{Size, TimeSpan, ms};
+use ntmobile_auth_plugins::{Cost, CostError};
 use serde::{Deserialize, Serialize};
 
 /// How the AS hashes passwords: argon2id's parameters. The defaults are small, since a run hashes for every node; figures
@@ -18,6 +19,13 @@ pub struct Hashing {
 impl Default for Hashing {
     fn default() -> Self {
         Self { memory: Size(64 << 10), passes: 1 }
+    }
+}
+
+impl Hashing {
+    /// The same as argon2id takes it, within its bounds.
+    pub fn cost(self) -> Result<Cost, CostError> {
+        Cost::new(u32::try_from(self.memory.0 / 1_024).unwrap_or(u32::MAX), self.passes, 1)
     }
 }
 

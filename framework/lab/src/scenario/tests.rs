@@ -288,3 +288,11 @@ fn a_network_that_names_no_family_gives_out_what_people_expect() {
     assert_eq!((count("home"), count("flat")), (1, 1), "a NAT translates IPv4, and there is nothing else");
     assert_eq!((count("campus"), count("floor"), count("both")), (2, 2, 2));
 }
+
+#[test]
+fn a_cost_of_hashing_that_argon2_does_not_take_is_an_error_of_the_scenario() {
+    let layers = Layers::new("s", SMALL).and_then(|layers| layers.set("account-server.hashing.memory=1B"));
+    let error = layers.and_then(Layers::read).expect_err("1 B is too little").to_string();
+    assert!(error.contains("account-server.hashing.memory: argon2id takes at least 8 KiB"), "{error}");
+    assert!(error.contains("--set account-server.hashing.memory=1B"), "{error}");
+}

@@ -52,9 +52,7 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Draws them.
     pub(super) fn draw(scenario: &Scenario, internet: &Internet) -> Result<Self, CredentialsError> {
-        let hashing = scenario.account_server.hashing.unwrap_or_default();
-        let memory = u32::try_from(hashing.memory.0 / 1_024).unwrap_or(u32::MAX);
-        let cost = Cost::new(memory, hashing.passes, 1)?;
+        let cost = scenario.account_server.hashing.unwrap_or_default().cost()?;
         let mut secrets = BTreeMap::new();
         for name in scenario.node.keys() {
             let full_name = account(scenario, name)?.node();
