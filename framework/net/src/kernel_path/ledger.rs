@@ -9,7 +9,8 @@
 //!
 //! What leads to a peer stays when its tunnel ends: then the kernel finds no state and asks for one.
 //!
-//! **Invariant:** a state that takes the place of another under the same key goes on with its sequence.
+//! **Invariants:** a state that takes the place of another under the same key goes on with its sequence; a state that the kernel
+//! has not taken from us is somebody else's, and is neither read nor changed nor removed.
 
 use super::way::Way;
 use crate::xfrm::{Action, Counters, Direction, Policy, PolicyId, Selector, Sequence, State, StateId, UdpPorts};
@@ -69,11 +70,18 @@ struct Association {
     passed: Sum,
     /// When the first packet was seen to have come.
     proved: Option<Instant>,
+    /// Whether the kernel has a state for it. Where it has refused one, what it has under the same identity is another's.
+    is_there: bool,
 }
 
 impl Association {
     fn new(spi: Spi, key: &EspKey, sequence: Sequence) -> Self {
-        Self { spi, key: key.clone(), sequence, before: Sum::default(), passed: Sum::default(), proved: None }
+        let (before, passed) = (Sum::default(), Sum::default());
+        Self { spi, key: key.clone(), sequence, before, passed, proved: None, is_there: false }
+    }
+
+    fn id(&self, destination: IpAddr) -> StateId {
+        StateId { destination, spi: self.spi }
     }
 
     fn take(&mut self, counters: Counters) {
@@ -101,6 +109,18 @@ struct Entry {
     /// What signalling has sent and received through it.
     control_in: Sum,
     control_out: Sum,
+}
+
+impl Entry {
+    /// Where packets of a direction go; nowhere while they have nowhere to leave from.
+    fn destination(&self, is_incoming: bool) -> Option<IpAddr> {
+        if is_incoming { self.source } else { self.source.map(|_| self.next_hop.ip()) }
+    }
+
+    fn direction(&mut self, is_incoming: bool) -> impl Iterator<Item = &mut Association> {
+        let (incoming, outgoing) = (&mut self.incoming[..], std::slice::from_mut(&mut self.outgoing));
+        if is_incoming { incoming.iter_mut() } else { outgoing.iter_mut() }
+    }
 }
 
 /// The ledger.
@@ -155,7 +175,7 @@ impl<K: Kernel> Ledger<K> {
     /// A tunnel is there.
     pub(super) fn installed(&mut self, settings: &TunnelSettings, incoming: &EspKey, outgoing: &EspKey) {
         let peer_request = self.meet(settings);
-        let entry = Entry {
+        let mut entry = Entry {
             settings: settings.clone(),
             request: self.request(),
             peer_request,
@@ -168,7 +188,7 @@ impl<K: Kernel> Ledger<K> {
             control_in: Sum::default(),
             control_out: Sum::default(),
         };
-        self.put_states(&entry);
+        self.put_states(&mut entry);
         self.tunnels.insert(settings.spi_in.identifier(), entry);
     }
 
@@ -204,22 +224,23 @@ impl<K: Kernel> Ledger<K> {
     /// One more generation is accepted.
     pub(super) fn accepts(&mut self, tunnel: Spi, spi: Spi, key: &EspKey) {
         self.with(tunnel, |ledger, entry| {
-            entry.incoming.insert(0, Association::new(spi, key, Sequence::nothing_opened()));
+            let mut next = Association::new(spi, key, Sequence::nothing_opened());
+            ledger.put_state(entry, &mut next, true);
+            entry.incoming.insert(0, next);
             ledger.end_generations(entry, 2);
-            ledger.put_state(entry, &entry.incoming[0], true);
         });
     }
 
     /// Packets are sealed so from now on. The new state is there before the old one goes.
     pub(super) fn sends(&mut self, tunnel: Spi, spi: Spi, key: &EspKey) {
         self.with(tunnel, |ledger, entry| {
-            let next = Association::new(spi, key, Sequence::Seals(0));
-            ledger.put_state(entry, &next, false);
+            let mut next = Association::new(spi, key, Sequence::Seals(0));
+            ledger.put_state(entry, &mut next, false);
             let mut last = std::mem::replace(&mut entry.outgoing, next);
-            let id = entry.source.map(|_| StateId { destination: entry.next_hop.ip(), spi: last.spi });
-            ledger.read(&mut last, id);
+            let destination = entry.destination(false);
+            ledger.read(&mut last, destination);
             entry.past_out = entry.past_out.plus(last.passed);
-            ledger.remove(id);
+            ledger.remove(&mut last, destination);
         });
     }
 
@@ -260,8 +281,8 @@ impl<K: Kernel> Ledger<K> {
 
     /// A tunnel has ended.
     pub(super) fn removed(&mut self, tunnel: Spi) {
-        let Some(entry) = self.tunnels.remove(&tunnel.identifier()) else { return };
-        self.remove_states(&entry);
+        let Some(mut entry) = self.tunnels.remove(&tunnel.identifier()) else { return };
+        self.remove_states(&mut entry);
         for way in self.ways.values_mut().filter(|way| way.leading == Some(tunnel.identifier())) {
             way.leading = None;
         }
@@ -309,10 +330,10 @@ impl<K: Kernel> Ledger<K> {
     fn end_generations(&mut self, entry: &mut Entry, left: usize) {
         while entry.incoming.len() > left {
             let Some(mut ended) = entry.incoming.pop() else { return };
-            let id = entry.source.map(|destination| StateId { destination, spi: ended.spi });
-            self.read(&mut ended, id);
+            let destination = entry.destination(true);
+            self.read(&mut ended, destination);
             entry.past_in = entry.past_in.plus(ended.passed);
-            self.remove(id);
+            self.remove(&mut ended, destination);
         }
     }
 
@@ -321,7 +342,7 @@ impl<K: Kernel> Ledger<K> {
         let source = self.kernel.source_towards(next_hop).or(entry.source);
         if source.is_some() && source == entry.source && next_hop.ip() == entry.next_hop.ip() {
             entry.next_hop = next_hop;
-            for (association, is_incoming) in associations(entry) {
+            for (association, is_incoming) in associations(entry).filter(|(association, _)| association.is_there) {
                 let updated = self.state(entry, association, is_incoming).map(|state| self.kernel.update_state(&state));
                 self.note("a state's ports", updated.unwrap_or(Ok(())));
             }
@@ -337,31 +358,40 @@ impl<K: Kernel> Ledger<K> {
     }
 
     fn read_all(&mut self, entry: &mut Entry) {
-        let Some(source) = entry.source else { return };
-        let out = StateId { destination: entry.next_hop.ip(), spi: entry.outgoing.spi };
-        self.read(&mut entry.outgoing, Some(out));
-        for association in &mut entry.incoming {
-            let id = StateId { destination: source, spi: association.spi };
-            self.read(association, Some(id));
+        for is_incoming in [false, true] {
+            let destination = entry.destination(is_incoming);
+            entry.direction(is_incoming).for_each(|association| self.read(association, destination));
         }
     }
 
     /// Reads what has passed through a state. One that somebody else has removed tells nothing: the tunnel will be missed.
-    fn read(&mut self, association: &mut Association, id: Option<StateId>) {
+    fn read(&mut self, association: &mut Association, destination: Option<IpAddr>) {
+        let id = destination.filter(|_| association.is_there).map(|to| association.id(to));
         if let Some(counters) = id.and_then(|id| self.kernel.counters(&id).ok()) {
             association.take(counters);
         }
     }
 
-    fn put_states(&mut self, entry: &Entry) {
-        for (association, is_incoming) in associations(entry) {
-            self.put_state(entry, association, is_incoming);
-        }
+    fn put_states(&mut self, entry: &mut Entry) {
+        // Each is put by what the entry says, and notes in itself whether it is there.
+        let mut incoming = std::mem::take(&mut entry.incoming);
+        incoming.iter_mut().for_each(|association| self.put_state(entry, association, true));
+        entry.incoming = incoming;
+        let added = self.add(entry, &entry.outgoing, false);
+        entry.outgoing.is_there = added;
     }
 
-    fn put_state(&mut self, entry: &Entry, association: &Association, is_incoming: bool) {
-        let added = self.state(entry, association, is_incoming).map(|state| self.kernel.add_state(&state));
-        self.note("a state", added.unwrap_or(Ok(())));
+    fn put_state(&mut self, entry: &Entry, association: &mut Association, is_incoming: bool) {
+        association.is_there = self.add(entry, association, is_incoming);
+    }
+
+    /// Whether the kernel has taken a state.
+    fn add(&mut self, entry: &Entry, association: &Association, is_incoming: bool) -> bool {
+        let Some(state) = self.state(entry, association, is_incoming) else { return false };
+        let added = self.kernel.add_state(&state);
+        let is_there = added.is_ok();
+        self.note("a state", added);
+        is_there
     }
 
     /// What the kernel is to know of a direction; nothing where packets have nowhere to leave from.
@@ -372,21 +402,24 @@ impl<K: Kernel> Ledger<K> {
         } else {
             (entry.request, ours, theirs.ip(), (self.port, theirs.port()))
         };
-        let id = StateId { destination, spi: association.spi };
+        let id = association.id(destination);
         let (key, sequence) = (&association.key, association.sequence.clone());
         Some(State { id, source, ports, request, interface: self.interface, key, sequence })
     }
 
-    fn remove_states(&mut self, entry: &Entry) {
-        for (association, is_incoming) in associations(entry) {
-            let destination = if is_incoming { entry.source } else { entry.source.map(|_| entry.next_hop.ip()) };
-            self.remove(destination.map(|destination| StateId { destination, spi: association.spi }));
+    fn remove_states(&mut self, entry: &mut Entry) {
+        for is_incoming in [false, true] {
+            let destination = entry.destination(is_incoming);
+            entry.direction(is_incoming).for_each(|association| self.remove(association, destination));
         }
     }
 
-    fn remove(&mut self, id: Option<StateId>) {
-        let removed = id.map_or(Ok(()), |id| self.kernel.remove_state(&id));
-        self.note("a state's removal", removed);
+    fn remove(&mut self, association: &mut Association, destination: Option<IpAddr>) {
+        let is_there = std::mem::replace(&mut association.is_there, false);
+        if let Some(destination) = destination.filter(|_| is_there) {
+            let removed = self.kernel.remove_state(&association.id(destination));
+            self.note("a state's removal", removed);
+        }
     }
 
     fn withdraw(&mut self, way: &Way) {

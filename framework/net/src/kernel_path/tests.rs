@@ -264,6 +264,37 @@ fn a_peer_that_moves_is_followed_and_sequences_go_on() {
 }
 
 #[test]
+fn a_state_of_somebody_elses_is_left_alone() {
+    let model = Model::new();
+    let mut ledger = ledger(&model);
+    let bob = settings(1, 2);
+    let strangers = [(ip("192.0.2.1"), bob.spi_in), (ip("198.51.100.9"), bob.spi_out)].map(|(destination, spi)| {
+        let counters = Counters { packets: 7, bytes: 700, sequence: Sequence::Seals(7) };
+        let held = Held { source: ip("192.0.2.66"), ports: (1, 2), request: 99, key: vec![9], counters };
+        (StateId { destination, spi }, held)
+    });
+    model.states.borrow_mut().extend(strangers.clone());
+    let untouched = BTreeMap::from(strangers);
+    install(&mut ledger, &bob);
+    assert_eq!(ledger.refused(), 2);
+    let passage = ledger.look_after(at(1), bob.spi_in).expect("there");
+    assert_eq!((passage.received, passage.sealed), (0, 0), "what passes there is not this tunnel's");
+    ledger.moved(bob.spi_in, "198.51.100.9:4001".parse().expect("an address"));
+    assert_eq!(*model.states.borrow(), untouched);
+
+    // Another address of both ends is free, where the tunnel is itself; it leaves without a trace.
+    model.source.set(ip("192.0.2.77"));
+    ledger.moved(bob.spi_in, "203.0.113.7:9".parse().expect("an address"));
+    assert_eq!(model.states.borrow().len(), 4);
+    let (next_in, next_out) = (bob.spi_in.at_generation(1), bob.spi_out.at_generation(1));
+    ledger.accepts(bob.spi_in, next_in, &key(3, next_in));
+    ledger.sends(bob.spi_in, next_out, &key(4, next_out));
+    ledger.removed(bob.spi_in);
+    assert_eq!(*model.states.borrow(), untouched);
+    assert_eq!(ledger.refused(), 2);
+}
+
+#[test]
 fn a_new_generation_stands_beside_the_old_one_until_it_has_proved_itself() {
     let model = Model::new();
     let mut ledger = ledger(&model);
