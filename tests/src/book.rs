@@ -3,6 +3,9 @@
 #[doc = include_str!("../../book/src/quick-start.md")]
 pub mod quick_start {}
 
+#[doc = include_str!("../../book/src/applications.md")]
+pub mod applications {}
+
 #[doc = include_str!("../../book/src/simulator.md")]
 pub mod simulator {}
 

@@ -33,7 +33,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// It cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("{path} cannot be read: {source}{}", if_missing(source))]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -43,6 +43,14 @@ pub enum LoadError {
     /// What it says is wrong.
     #[error(transparent)]
     Wrong(#[from] SettingsError),
+}
+
+/// What to do where there is no such file.
+fn if_missing(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "; write it as --example shows, or name another with --config",
+        _ => "",
+    }
 }
 
 /// A kind of file.

@@ -2,7 +2,7 @@
 //! connection, the path is the one that the network asks for, and ordinary traffic is left alone.
 //!
 //! Needs root, `ip`, `nft`, `curl`, `iperf3`, `python3`, an SSH client and server, PostgreSQL and Chromium, and the programs:
-//! `cargo build --workspace --bins`, then `cargo test --test applications_on_hosts -- --include-ignored`.
+//! `cargo build --workspace --bins`, then `cargo test --workspace --test applications_on_hosts -- --include-ignored`.
 
 mod database;
 mod shell;

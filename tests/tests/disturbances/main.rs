@@ -2,7 +2,7 @@
 //! were open, and the host is clean afterwards. How soon is measured by `disturbances`, a program of the experiments.
 //!
 //! Needs root, `ip`, `nft`, `conntrack`, `ping` and `python3`, and the programs: `cargo build --workspace --bins`, then
-//! `cargo test --test disturbances -- --include-ignored`.
+//! `cargo test --workspace --test disturbances -- --include-ignored`.
 
 mod names;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use ntmobile_settings::units::{Size, secs};
+use ntmobile_wire::message::CipherSuite;
 use std::fmt::Debug;
 
 fn read<F: SettingsFile>(text: &str, variables: &[(&str, &str)]) -> Result<F, SettingsError> {
@@ -119,6 +120,20 @@ fn what_does_not_go_together_is_refused() {
     let outside =
         "[names]\nserver = \"ns.example\"\nzone = \"example\"\n[[entry]]\nname = \"as.test\"\naddresses = []\n";
     assert!(refused::<NamesFile>(outside).contains("as.test is not inside the zone example (file.toml:5)"));
+}
+
+#[test]
+fn a_named_cipher_is_that_and_any_other_name_is_refused() {
+    let file = |suite: &str| {
+        format!(
+            "[node]\naccount = \"alice@u1.example\"\naccount-server = \"as.example\"\n[plugins]\nsuite = \"{suite}\"\n"
+        )
+    };
+    let suite = |name: &str| read::<NodeFile>(&file(name), &[]).expect("it can be used").plugins.suite();
+    assert_eq!(suite("aes-128-gcm"), CipherSuite::Aes128Gcm);
+    assert_eq!(suite("chacha20-poly1305"), CipherSuite::ChaCha20Poly1305);
+    assert_eq!(suite("auto"), NodePlugins::default().suite());
+    assert!(refused::<NodeFile>(&file("rot13")).contains("rot13"));
 }
 
 #[test]
