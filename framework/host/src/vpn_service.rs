@@ -7,6 +7,8 @@
 //! answered by a stack in this process.
 
 mod ground;
+#[cfg(test)]
+mod tests;
 
 use crate::carriage;
 use crate::health::{Health, Readiness};
@@ -35,9 +37,11 @@ use ntmobile_ports::net::{Net, NetError};
 use ntmobile_proto::node::NodeEvent;
 use ntmobile_stack::{Stack, StackOptions};
 use ntmobile_wire::identifier::ApplicationId;
+use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,26 +118,40 @@ fn listen_for_orders(tun: &TunSettings) -> io::Result<Control> {
             format!("a node is already running on {}", tun.interface),
         ));
     }
-    std::fs::create_dir_all(&tun.run_directory)?;
+    // Nobody else may write there, whatever the process's umask would allow.
+    DirBuilder::new().recursive(true).mode(0o755).create(&tun.run_directory)?;
     Control::listen(&tun.run_directory, &tun.interface)
 }
 
 /// Meets the host program.
 async fn meet(meeting: Meeting) -> Result<Line, VpnServiceError> {
-    let socket = match meeting {
+    match meeting {
         Meeting::Path(path) => {
             let refused = |source| VpnServiceError::Meeting { place: path.display().to_string(), source };
             let listener = SocketListener::listen(&path).map_err(refused)?;
             tracing::info!(socket = %path.display(), "waiting for a host program");
-            listener.accept().await.map_err(refused)?
+            loop {
+                match begin(listener.accept().await.map_err(refused)?).await {
+                    // Whoever only looks whether somebody is there is no host program.
+                    Err(error @ (LineError::Silent | LineError::Socket(_))) => {
+                        tracing::warn!(%error, "still waiting for a host program");
+                    }
+                    begun => return Ok(begun?),
+                }
+            }
         }
         Meeting::StandardInput => {
             let inherited = io::stdin().as_fd().try_clone_to_owned().and_then(HostSocket::inherit);
-            inherited.map_err(|source| VpnServiceError::Meeting { place: "standard input".to_owned(), source })?
+            let refused = |source| VpnServiceError::Meeting { place: "standard input".to_owned(), source };
+            Ok(begin(inherited.map_err(refused)?).await?)
         }
-    };
+    }
+}
+
+/// Exchanges first words, on a thread that may wait.
+async fn begin(socket: HostSocket) -> Result<Line, LineError> {
     let begun = tokio::task::spawn_blocking(|| Line::begin(socket)).await;
-    Ok(begun.map_err(|_panicked| LineError::Silent)??)
+    begun.map_err(|_panicked| LineError::Silent)?
 }
 
 /// The node's life from the first word to the last but one.

@@ -3,7 +3,8 @@
 use socket2::{Domain, MsgHdr, SockAddr, Socket, Type};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::Interest;
@@ -44,6 +45,8 @@ impl HostSocket {
         if socket.r#type()? != Type::SEQPACKET || !socket.local_addr()?.is_unix() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a Unix socket of kind SEQPACKET"));
         }
+        // Whether a call waits is the open socket's own, whoever has set it.
+        socket.set_nonblocking(false)?;
         Ok(Self(socket))
     }
 
@@ -137,7 +140,7 @@ impl SocketListener {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?;
         if let Err(error) = socket.bind(&address) {
-            if error.kind() != io::ErrorKind::AddrInUse || HostSocket::connect(path).is_ok() {
+            if error.kind() != io::ErrorKind::AddrInUse || !is_left_behind(path) {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
@@ -175,6 +178,14 @@ impl Drop for SocketListener {
     }
 }
 
+/// Whether this is a socket that nobody has open any more. Nobody is disturbed by the question: a datagram socket is connected
+/// to without the other end's knowing, and all other kinds of socket that live refuse one for its kind.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    is_socket && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 /// The control message that carries a descriptor: length (of the platform's word), level, type, descriptor.
 fn rights(descriptor: libc::c_int) -> [u8; WITH_DESCRIPTOR] {
     let mut control = [0; WITH_DESCRIPTOR];
@@ -197,15 +208,16 @@ unsafe fn take_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     // them was made for this process, and is taken once.
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(message);
-        while let Some(control) = next.as_ref() {
-            if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-                let octets = control.cmsg_len.saturating_sub(CONTROL_HEADER);
-                let data = libc::CMSG_DATA(control).cast::<libc::c_int>();
+        // Through the pointer: what follows the header is not reached by a reference to the header.
+        while !next.is_null() {
+            if ((*next).cmsg_level, (*next).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let octets = (*next).cmsg_len.saturating_sub(CONTROL_HEADER);
+                let data = libc::CMSG_DATA(next).cast::<libc::c_int>();
                 for number in 0..octets / size_of::<libc::c_int>() {
                     taken.push(OwnedFd::from_raw_fd(data.add(number).read_unaligned()));
                 }
             }
-            next = libc::CMSG_NXTHDR(message, control);
+            next = libc::CMSG_NXTHDR(message, next);
         }
     }
     taken

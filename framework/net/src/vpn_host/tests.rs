@@ -8,9 +8,11 @@ use proptest::prelude::*;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 fn network(interface: &str) -> Network {
     Network {
@@ -97,8 +99,18 @@ fn a_message_is_one_packet_and_its_descriptor_goes_with_it() {
 fn only_a_socket_that_keeps_messages_whole_is_inherited() {
     let (stream, _other) = UnixStream::pair().unwrap();
     assert!(HostSocket::inherit(stream.into()).is_err());
-    let (one, _other) = HostSocket::pair().unwrap();
-    assert!(HostSocket::inherit(one.into_fd()).is_ok());
+    let (one, other) = HostSocket::pair().unwrap();
+    let one = socket2::Socket::from(one.into_fd());
+    one.set_nonblocking(true).unwrap();
+    let one = HostSocket::inherit(one.into()).unwrap();
+    one.set_patience(Some(Duration::from_secs(60))).unwrap();
+    let program = std::thread::spawn(move || {
+        // Not before the other thread waits, as a rule.
+        std::thread::sleep(Duration::from_millis(50));
+        other.send(b"late", None).unwrap();
+    });
+    assert!(matches!(one.receive(&mut [0; 8]), Ok(Some((4, None)))), "it is waited for");
+    program.join().unwrap();
 }
 
 #[tokio::test]
@@ -109,8 +121,7 @@ async fn a_socket_is_met_where_it_listens_and_only_one_node_listens_there() {
     assert_eq!(SocketListener::listen(&path).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     let there = path.clone();
     let program = tokio::task::spawn_blocking(move || HostSocket::connect(&there).unwrap());
-    // The connection that was tried above comes first.
-    drop(listener.accept().await.unwrap());
+    // Whoever tried above was not taken for a program.
     let met = listener.accept().await.unwrap();
     met.send(b"met", None).unwrap();
     let mut buffer = [0; 8];
@@ -118,8 +129,29 @@ async fn a_socket_is_met_where_it_listens_and_only_one_node_listens_there() {
     drop(listener);
     assert!(!path.exists(), "nothing is left");
     // One that was killed has left its file, and is in nobody's way.
-    drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+    drop(UnixDatagram::bind(&path).unwrap());
     assert!(path.exists() && SocketListener::listen(&path).is_ok());
+}
+
+#[tokio::test]
+async fn what_is_not_a_node_s_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = |path: &Path| SocketListener::listen(path).unwrap_err().kind() == std::io::ErrorKind::AddrInUse;
+    let file = home.path().join("node.toml");
+    std::fs::write(&file, "name = 1").unwrap();
+    assert!(refused(&file));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "name = 1");
+    let link = home.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    assert!(refused(&link) && link.is_symlink());
+    let stream = home.path().join("stream");
+    let listener = UnixListener::bind(&stream).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(refused(&stream));
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "it was not disturbed");
+    let datagrams = home.path().join("datagrams");
+    let _socket = UnixDatagram::bind(&datagrams).unwrap();
+    assert!(refused(&datagrams) && datagrams.exists());
 }
 
 #[tokio::test]
