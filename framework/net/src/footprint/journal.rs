@@ -13,10 +13,10 @@ use super::systemd::SystemdLink;
 use crate::links;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -69,7 +69,9 @@ impl Journal {
     pub(super) fn prepare(directory: &Path, interface: &str) -> Result<PathBuf, FootprintError> {
         let path = path(directory, interface)?;
         Self::undo_stale(directory, interface)?;
-        fs::create_dir_all(directory).map_err(|source| FootprintError::Journal { path: path.clone(), source })?;
+        // Nobody else may write there, whatever the process's umask would allow.
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+        made.map_err(|source| FootprintError::Journal { path: path.clone(), source })?;
         check_directory(directory)?;
         Ok(path)
     }
@@ -302,4 +304,31 @@ pub(super) fn interfaces(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Set where this test is run once more, by itself: a process's umask is that of all its threads.
+    const DIRECTORY: &str = "NTM_TEST_JOURNAL_DIRECTORY";
+
+    #[test]
+    fn a_directory_that_was_just_made_is_believed_whatever_the_umask() {
+        if let Some(directory) = std::env::var_os(DIRECTORY) {
+            Journal::prepare(Path::new(&directory), "lo").expect("nobody else can write there");
+            return;
+        }
+        let home = tempfile::TempDir::new().expect("a directory");
+        let name = std::thread::current().name().expect("tests have names").to_owned();
+        let status = Command::new("sh")
+            .args(["-c", "umask 0002 && exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().expect("this program"))
+            .arg(name)
+            .env(DIRECTORY, home.path().join("run/ntm"))
+            .status();
+        assert!(status.expect("it runs").success());
+        assert!(home.path().join("run/ntm").is_dir(), "it was this test that ran");
+    }
 }
