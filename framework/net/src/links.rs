@@ -127,6 +127,29 @@ pub(crate) fn remove_address(index: u32, address: IpAddr, prefix: u8) -> io::Res
     unless(netlink::change(order, 0), &[libc::EADDRNOTAVAIL, libc::ENODEV])
 }
 
+/// The addresses of all interfaces of this network namespace.
+pub(crate) fn addresses() -> io::Result<Vec<IpAddr>> {
+    let messages = netlink::dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let of = |message: AddressMessage| {
+        // On a point-to-point link the other attribute is the other end's.
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        local.or_else(|| {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+        })
+    };
+    let told = messages.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewAddress(message) => of(message),
+        _ => None,
+    });
+    Ok(told.collect())
+}
+
 fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = family(address);

@@ -5,6 +5,7 @@
 //! that ask it past `/etc/resolv.conf` too, and ends with the interface whatever becomes of the node.
 
 use super::resolver::name_servers;
+use crate::links;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -20,11 +21,24 @@ pub(super) fn is_stub(address: IpAddr) -> bool {
     STUBS.contains(&address)
 }
 
-/// Whom it asks, apart from us; `directory` is where it keeps its files.
+/// Whom it asks outside this host; `directory` is where it keeps its files. Whatever listens on the host itself may ask it in
+/// turn, as we do: two nodes beside each other would ask one another for ever.
 pub(super) fn uplinks(directory: &Path, listener: IpAddr) -> Vec<SocketAddr> {
     let Ok(text) = fs::read_to_string(directory.join("resolv.conf")) else { return Vec::new() };
-    let mut servers = name_servers(&text);
-    servers.retain(|server| server.ip() != listener && !server.ip().is_loopback());
+    let own = links::addresses().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the host's own addresses are not known");
+        Vec::new()
+    });
+    outside(&text, listener, &own)
+}
+
+/// The servers of a resolver's configuration that are neither we nor anybody else on this host.
+fn outside(text: &str, listener: IpAddr, own: &[IpAddr]) -> Vec<SocketAddr> {
+    let mut servers = name_servers(text);
+    servers.retain(|server| {
+        let address = server.ip();
+        address != listener && !address.is_loopback() && !own.contains(&address)
+    });
     servers
 }
 
@@ -146,6 +160,15 @@ mod tests {
         assert!(host.told().contains("dns lo 100.64.0.9\ndomain lo ~.\n"), "{}", host.told());
         footprint.undo().expect("undone");
         assert!(host.is_link() && host.told().ends_with("revert lo\n"), "{}", host.told());
+    }
+
+    #[test]
+    fn nobody_on_this_host_is_asked() {
+        let text = "nameserver 100.64.0.9\nnameserver 100.64.0.10\nnameserver 127.0.0.53\nnameserver fd00::7\nnameserver 192.0.2.53\n";
+        let another_node = [IpAddr::from([100, 64, 0, 10]), "fd00::7".parse().expect("an address")];
+        let servers = outside(text, [100, 64, 0, 9].into(), &another_node);
+        assert_eq!(servers, ["192.0.2.53:53".parse().expect("an address")]);
+        assert!(links::addresses().expect("the kernel tells").contains(&Ipv4Addr::LOCALHOST.into()));
     }
 
     #[test]
