@@ -6,7 +6,7 @@
 use super::kernel::{self, KernelError};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,9 +130,7 @@ impl LabName {
             // Asked once, and made to when half of the time is over.
             let is_late = std::time::Instant::now() + PATIENCE / 2 > deadline;
             for (number, signal) in [(1, "-TERM"), (2, "-KILL")] {
-                if told < number && (number == 1 || is_late) {
-                    // One that has ended meanwhile is what was wanted.
-                    let _ = std::process::Command::new("kill").args([signal, &process]).status();
+                if told < number && (number == 1 || is_late) && tell(&process, &self.lock_file(), signal) {
                     told = number;
                 }
             }
@@ -155,7 +153,11 @@ impl LabName {
         match file.try_lock() {
             // Whoever held it has removed the file meanwhile: this is the lock of nothing.
             Ok(()) if !is_still(&file, &path) => self.lock(),
-            Ok(()) => Ok(file),
+            Ok(()) => {
+                // Whoever was killed with the lock has left its number, which may be another's by now.
+                file.set_len(0).map_err(refused)?;
+                Ok(file)
+            }
             Err(TryLockError::WouldBlock) => {
                 let process = std::fs::read_to_string(&path).unwrap_or_default();
                 Err(StandingError::Taken { name: self.0.clone(), process: process.trim().to_owned() })
@@ -221,11 +223,12 @@ impl Standing {
     pub fn claim(name: &LabName) -> Result<Self, StandingError> {
         check_root()?;
         kernel::check_tools()?;
-        let standing = Self { name: name.clone(), lock: Some(name.lock()?) };
+        let mut lock = name.lock()?;
+        // Before anything that takes time: who wants the lab down asks whoever the file names.
+        let written = lock.write_all(std::process::id().to_string().as_bytes());
+        written.map_err(|source| StandingError::Directory { path: name.lock_file(), source })?;
+        let standing = Self { name: name.clone(), lock: Some(lock) };
         name.remove()?;
-        let path = name.lock_file();
-        let written = std::fs::write(&path, std::process::id().to_string());
-        written.map_err(|source| StandingError::Directory { path, source })?;
         let directory = name.directory();
         let made = ntmobile_host::files::private_directory(&directory);
         made.map_err(|error| StandingError::Directory { path: directory, source: io::Error::other(error) })?;
@@ -277,6 +280,25 @@ impl Drop for Standing {
     }
 }
 
+/// Sends a signal to the process that has a lab's lock; whether there was one. A number alone says too little: whoever had it may
+/// have ended, and it may be anybody's by now.
+fn tell(process: &str, lock_file: &Path, signal: &str) -> bool {
+    if !has_open(process, lock_file) {
+        return false;
+    }
+    // One that has ended meanwhile is what was wanted.
+    let _ = std::process::Command::new("kill").args([signal, process]).status();
+    true
+}
+
+/// Whether a process has this file open.
+fn has_open(process: &str, path: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let (Ok(process), Some(wanted)) = (process.parse::<u32>(), identity(path)) else { return false };
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+    open.filter_map(Result::ok).any(|open| identity(&open.path()) == Some(wanted))
+}
+
 /// Whether an open file is the one of this name.
 fn is_still(file: &File, path: &Path) -> bool {
     let number = |metadata: io::Result<std::fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
@@ -293,6 +315,26 @@ fn check_root() -> Result<(), StandingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_who_has_the_lock_is_told() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("lab.lock");
+        let lock = File::create(&path).expect("made");
+        let end = |mut command: std::process::Command| {
+            let mut process = command.arg("600").spawn().expect("it runs");
+            let is_told = tell(&process.id().to_string(), &path, "-TERM");
+            process.kill().expect("it is ours");
+            (is_told, process.wait().expect("it has ended").signal())
+        };
+        assert_eq!(end(std::process::Command::new("sleep")), (false, Some(9)), "a stranger is not");
+        let mut holder = std::process::Command::new("sleep");
+        holder.stdin(lock);
+        assert_eq!(end(holder), (true, Some(15)));
+        assert!(!tell("", &path, "-TERM"), "it has not written its number yet");
+    }
 
     #[test]
     fn a_name_is_nobody_else_s_beginning() {
