@@ -198,7 +198,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::ReaderGone) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{} {failure}", terminal.error("error:"));
+            // Part of it may be what another host has said.
+            eprintln!("{} {}", terminal.error("error:"), crate::terminal::harmless(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -1,5 +1,6 @@
 //! What the terminal can do, and the few colours we use: none unless a person looks on, none when NO_COLOR is set.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 
 /// Where output goes.
@@ -69,6 +70,34 @@ impl Terminal {
     }
 }
 
+/// A text that may come from elsewhere, as it may be written to a terminal: what would steer it is spelled out, all but the ends of
+/// lines.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n';
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut spelled = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) { spelled.extend(c.escape_default()) } else { spelled.push(c) }
+    }
+    Cow::Owned(spelled)
+}
+
 fn paint(enabled: bool, code: &str, text: &str) -> String {
     if enabled { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn nothing_from_elsewhere_steers_a_terminal() {
+        assert_eq!(
+            harmless("refused: \u{1b}[2J\u{9b}1m\r\nnext\u{7f}"),
+            "refused: \\u{1b}[2J\\u{9b}1m\\r\nnext\\u{7f}"
+        );
+        assert_eq!(harmless("größer → 日本"), "größer → 日本");
+    }
 }

@@ -2,9 +2,10 @@
 
 use crate::cli::host::{NodeArguments, PathArguments, StatusArguments};
 use crate::failure::Failure;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, harmless};
 use ntmobile_host::up::chronicle::{AttemptStatus, PeerStatus, Status, TunnelStatus};
 use ntmobile_host::up::control::{Answer, ControlError, Order, ask};
+use serde_json::Value;
 use std::io::{Write, stdout};
 
 /// Shows the node and its peers, one screen.
@@ -102,8 +103,25 @@ pub fn down(arguments: &NodeArguments) -> Result<(), Failure> {
 
 fn fetch(arguments: &NodeArguments) -> Result<Status, Failure> {
     match ask(&arguments.run_directory, &arguments.interface, &Order::Status)? {
-        Answer::Status(status) => Ok(*status),
+        Answer::Status(status) => Ok(made_harmless(&status)?),
         answer => Err(ControlError::Refused(format!("it answered {answer:?}")).into()),
+    }
+}
+
+/// The same with all its texts fit for a terminal: much of what a node tells others have said to it.
+fn made_harmless(status: &Status) -> std::io::Result<Status> {
+    let mut value = serde_json::to_value(status)?;
+    spell_out(&mut value);
+    Ok(serde_json::from_value(value)?)
+}
+
+fn spell_out(value: &mut Value) {
+    match value {
+        // Every one is shown within a line.
+        Value::String(text) => *text = harmless(text).replace('\n', "\\n"),
+        Value::Array(values) => values.iter_mut().for_each(spell_out),
+        Value::Object(fields) => fields.values_mut().for_each(spell_out),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -123,5 +141,33 @@ fn time(seconds: u64) -> String {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_host_has_said_stays_within_its_line() {
+        let peer: PeerStatus = serde_json::from_value(serde_json::json!({
+            "name": "bob.u2.example", "addresses": [], "tunnel": null,
+            "attempts": [{
+                "ago_s": 1, "reason": "new-tunnel", "relay": null, "candidates": [], "is_ours": true, "took_ms": 7,
+                "answered": null, "failure": "refused: \u{1b}]0;title\u{7}",
+            }],
+            "happenings": [{ "ago_s": 1, "what": "not built: refused:\n\u{9b}2J" }],
+        }))
+        .expect("a peer");
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "name": "alice.u1.example", "v4": "100.64.0.1", "v6": "fd00::1", "interface": "ntm0", "process": 7, "up_s": 1,
+            "addresses": [], "seen_at": null, "peers": [peer],
+        }))
+        .expect("a status");
+        let shown = made_harmless(&status).expect("it has the same form");
+        let peer = &shown.peers[0];
+        assert_eq!(tried(&peer.attempts[0]), "directly to  (new-tunnel): refused: \\u{1b}]0;title\\u{7} after 7 ms");
+        assert_eq!(peer.happenings[0].what, "not built: refused:\\n\\u{9b}2J");
+        assert_eq!((shown.name, shown.v6), (status.name, status.v6));
     }
 }
