@@ -188,17 +188,33 @@ async fn up(file: &NodeFile, guardian: GuardianProgram) -> Result<(), UpError> {
     if end.is_none() {
         interface.leave_no_legacy();
     }
+    // Peers are told first where that needs the interface.
+    let told = match interface.path().leaves_by_interface() {
+        true => Some(leave(&engine, &device, &mut signals).await),
+        false => None,
+    };
     // Programs ask the host's own servers again before the node's is gone.
     let undone = interface.close().map_or(Ok(()), Footprint::undo);
     drop(names);
-    tokio::select! {
-        () = engine.leave() => {}
-        () = device.host.clock().sleep(PATIENCE) => tracing::warn!("the node did not leave in time"),
-        signal = signals.next() => return Err(UpError::AtOnce(signal)),
+    match told {
+        Some(told) => told?,
+        None => leave(&engine, &device, &mut signals).await?,
     }
     undone?;
     tracing::info!("down; this host is as it was");
     end.map_or(Ok(()), Err)
+}
+
+/// Leaves the network, within limits.
+async fn leave(engine: &Engine, device: &Device, signals: &mut Signals) -> Result<(), UpError> {
+    tokio::select! {
+        () = engine.leave() => Ok(()),
+        () = device.host.clock().sleep(PATIENCE) => {
+            tracing::warn!("the node did not leave in time");
+            Ok(())
+        }
+        signal = signals.next() => Err(UpError::AtOnce(signal)),
+    }
 }
 
 /// Joins the network with the packet path on the node's port; the path has no device yet.

@@ -14,19 +14,19 @@ mod ledger;
 mod tests;
 mod way;
 
+use crate::links;
 use crate::net::NetOptions;
-use crate::packet_path::Event;
 use crate::packet_path::wake::Waker;
+use crate::packet_path::{Event, Failure, failure};
 use crate::udp::OsUdpPort;
 use crate::xfrm::{
     Counters, Events, KernelEvent, Policy, PolicyId, Sequence, State, StateId, Tables, is_without_esp, is_without_ipsec,
 };
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use control::ControlSocket;
 use ledger::{Kernel, Ledger};
 use ntmobile_ports::clock::Clock;
-use ntmobile_ports::net::{NetError, Received, UdpPort};
+use ntmobile_ports::net::{NetError, UdpPort};
 use ntmobile_proto::machine::PacketNotice;
 use ntmobile_proto::packet::{CONTROL_PORT, Mirror, TunnelSettings, TunnelTable};
 use ntmobile_wire::esp::EspKey;
@@ -40,10 +40,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Events that may wait to be taken up.
 const UPWARD: usize = 1_024;
@@ -84,7 +83,7 @@ impl KernelPathError {
 /// ([`Footprint`](crate::footprint::Footprint)).
 pub struct KernelPath {
     shared: Arc<Shared>,
-    port: Arc<SignallingPort>,
+    socket: Arc<OsUdpPort>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,6 +98,9 @@ struct Shared {
     kernel_events: Events,
     events: mpsc::Sender<Event>,
     lost_events: AtomicU64,
+    /// Messages of peers with several tunnels, of which it is not known which they are about.
+    lost_control: AtomicU64,
+    failure: watch::Sender<Option<Failure>>,
     waker: Waker,
     stopping: AtomicBool,
 }
@@ -135,19 +137,21 @@ impl KernelPath {
             kernel_events: Events::listen().map_err(KernelPathError::of)?,
             events,
             lost_events: AtomicU64::new(0),
+            lost_control: AtomicU64::new(0),
+            failure: watch::Sender::default(),
             waker: Waker::new().map_err(KernelPathError::Refused)?,
             stopping: AtomicBool::new(false),
         });
         let watched = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("kernel-path".to_owned()).spawn(move || watched.watch());
+        let serve = move || failure::watched(&watched.failure, || watched.watch());
+        let thread = std::thread::Builder::new().name("kernel-path".to_owned()).spawn(serve);
         let thread = thread.map_err(KernelPathError::Refused)?;
-        let port = Arc::new(SignallingPort { socket, shared: Arc::clone(&shared) });
-        Ok((Self { shared, port, thread: Some(thread) }, told))
+        Ok((Self { shared, socket, thread: Some(thread) }, told))
     }
 
-    /// The port as signalling sees it.
+    /// The port as signalling sees it. What is said inside tunnels does not go by here.
     pub fn signalling(&self) -> Arc<dyn UdpPort> {
-        Arc::clone(&self.port) as Arc<dyn UdpPort>
+        Arc::clone(&self.socket) as Arc<dyn UdpPort>
     }
 
     /// A life of the machine begins: its tunnels are these, and those of the life before are gone.
@@ -157,15 +161,22 @@ impl KernelPath {
         self.shared.table.store(table);
     }
 
+    /// Waits until packets are not carried any more: the thread has ended, or the interface has gone.
+    pub fn failed(&self) -> impl Future<Output = Failure> + use<> {
+        failure::failed(self.shared.failure.subscribe())
+    }
+
     /// Looks after the tunnels now: the host's addresses have changed.
     pub fn look(&self) {
         self.shared.waker.wake();
     }
 
     /// What is counted, by the names that metrics give it.
-    pub fn counted(&self) -> [(&'static str, u64); 2] {
-        let lost = self.shared.lost_events.load(Ordering::Relaxed);
-        [("kernel.refused", self.shared.ledger().refused()), ("path.events_overload", lost)]
+    pub fn counted(&self) -> [(&'static str, u64); 3] {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (lost, ambiguous) = (count(&self.shared.lost_events), count(&self.shared.lost_control));
+        let refused = self.shared.ledger().refused();
+        [("kernel.refused", refused), ("kernel.control_ambiguous", ambiguous), ("path.events_overload", lost)]
     }
 }
 
@@ -182,7 +193,7 @@ impl Drop for KernelPath {
 
 impl fmt::Debug for KernelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KernelPath({} on {})", self.port.socket.port(), self.shared.interface)
+        write!(f, "KernelPath({} on {})", self.socket.port(), self.shared.interface)
     }
 }
 
@@ -219,21 +230,23 @@ impl Shared {
     }
 
     /// The thread: hears what the kernel tells and what peers' signalling says, and looks after the tunnels.
-    fn watch(&self) {
+    fn watch(&self) -> io::Result<()> {
         let mut next_look = self.clock.now();
         while !self.stopping.load(Ordering::Relaxed) {
             let control = self.control().as_ref().and_then(ControlSocket::watched);
             let readable = std::iter::once(self.kernel_events.as_fd()).chain(control.as_ref().map(AsFd::as_fd));
-            if self.waker.wait_for(readable, LOOK).is_err() {
-                return;
-            }
+            self.waker.wait_for(readable, LOOK)?;
             self.take_kernel_events();
             self.take_control();
             if self.clock.now() >= next_look {
                 next_look = self.clock.now() + std::time::Duration::from_millis(LOOK.into());
                 self.look_after_tunnels();
+                if links::index(&self.interface).is_none() {
+                    failure::fail(&self.failure, Failure::DeviceGone);
+                }
             }
         }
+        Ok(())
     }
 
     fn take_kernel_events(&self) {
@@ -267,7 +280,13 @@ impl Shared {
         // Received first, told then: who tells may send by the same socket.
         let received = self.control().as_ref().map(ControlSocket::receive_all).unwrap_or_default();
         for (from, bytes) in received {
-            let Some(tunnel) = self.table.load().towards(from) else { continue };
+            let table = self.table.load();
+            let Some(tunnel) = table.towards(from) else { continue };
+            // Where it does not say which tunnel it has come by, nothing is believed that would be done to one.
+            if control::is_about_a_tunnel(&bytes) && table.is_ambiguous_towards(from) {
+                self.lost_control.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             let tunnel = tunnel.settings().spi_in;
             self.ledger().control_passed(tunnel, true, control::packet_length(&bytes));
             self.tell(Event::Control { tunnel, bytes });
@@ -325,41 +344,25 @@ impl Mirror for Shared {
         self.ledger().leads(address, tunnel);
     }
 
+    fn control(&self, tunnel: &TunnelSettings, message: &[u8]) -> bool {
+        // The kernel takes it into the tunnel that leads to the peer, whichever is meant.
+        let (table, peer) = (self.table.load(), tunnel.remote.v6.into());
+        let is_leading = table.towards(peer).is_some_and(|leading| leading.settings().spi_in == tunnel.spi_in);
+        // The answer that brings a new key into use would not be believed.
+        if !is_leading || (control::asks_for_key(message) && table.is_ambiguous_towards(peer)) {
+            return false;
+        }
+        let to = SocketAddr::from((tunnel.remote.v6, CONTROL_PORT));
+        let sent = self.control().as_ref().map(|socket| socket.send(to, message));
+        let is_sent = matches!(sent, Some(Ok(())));
+        if is_sent {
+            self.ledger().control_passed(tunnel.spi_in, false, control::packet_length(message));
+        }
+        is_sent
+    }
+
     fn removed(&self, tunnel: Spi) {
         self.ledger().removed(tunnel);
-    }
-}
-
-/// The port as signalling sees it: what goes to a peer's control port goes into its tunnel.
-struct SignallingPort {
-    socket: Arc<OsUdpPort>,
-    shared: Arc<Shared>,
-}
-
-impl fmt::Debug for SignallingPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignallingPort({})", self.socket.port())
-    }
-}
-
-impl UdpPort for SignallingPort {
-    fn port(&self) -> u16 {
-        self.socket.port()
-    }
-
-    fn send(&self, to: SocketAddr, bytes: Bytes) -> Result<(), NetError> {
-        let tunnel = (to.port() == CONTROL_PORT).then(|| self.shared.table.load().towards(to.ip())).flatten();
-        let Some(tunnel) = tunnel else { return self.socket.send(to, bytes) };
-        let control = self.shared.control();
-        let socket = control.as_ref().ok_or(NetError::Unreachable(to))?;
-        socket.send(to, &bytes).map_err(|_| NetError::Unreachable(to))?;
-        drop(control);
-        self.shared.ledger().control_passed(tunnel.settings().spi_in, false, control::packet_length(&bytes));
-        Ok(())
-    }
-
-    fn poll_receive(&self, context: &mut Context<'_>) -> Poll<Result<Received, NetError>> {
-        self.socket.poll_receive(context)
     }
 }
 

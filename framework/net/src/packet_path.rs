@@ -18,7 +18,7 @@
 
 mod applications;
 mod counters;
-mod failure;
+pub(crate) mod failure;
 mod inbound;
 mod outbound;
 mod port;
@@ -175,7 +175,7 @@ impl PacketPath {
             path.threads.push(
                 std::thread::Builder::new()
                     .name(name)
-                    .spawn(move || failure::watched(&shared, || serve(&shared, number)))?,
+                    .spawn(move || failure::watched(&shared.failure, || serve(&shared, number)))?,
             );
         }
         Ok((path, told))

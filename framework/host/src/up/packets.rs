@@ -106,12 +106,17 @@ impl Packets {
         }
     }
 
-    /// Waits until something has failed. The kernel goes on for as long as the host.
+    /// Waits until something has failed.
     pub(crate) async fn failed(&self) -> Failure {
         match self {
             Self::Tun(path) => path.failed().await,
-            Self::Kernel(_) => std::future::pending().await,
+            Self::Kernel(path) => path.failed().await,
         }
+    }
+
+    /// Whether farewells to peers need the interface: the kernel takes them into the tunnels by it.
+    pub(super) fn leaves_by_interface(&self) -> bool {
+        matches!(self, Self::Kernel(_))
     }
 
     /// A life of the machine begins: its tunnels are these.

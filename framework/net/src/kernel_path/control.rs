@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use ntmobile_proto::packet::CONTROL_PORT;
+use ntmobile_wire::frame::Frame;
+use ntmobile_wire::message::Message;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -17,6 +19,16 @@ const TURN: usize = 64;
 /// How long the packet with this message is.
 pub(super) fn packet_length(message: &[u8]) -> u64 {
     (HEADERS + message.len()) as u64
+}
+
+/// Whether a message says something about the tunnel that it has come by; a probe asks whether anybody is there.
+pub(super) fn is_about_a_tunnel(message: &[u8]) -> bool {
+    Frame::decode(message).is_ok_and(|frame| !matches!(frame.message, Message::TunnelProbe(_)))
+}
+
+/// Whether a message offers a new key.
+pub(super) fn asks_for_key(message: &[u8]) -> bool {
+    Frame::decode(message).is_ok_and(|frame| matches!(frame.message, Message::RekeyRequest(_)))
 }
 
 /// The socket.

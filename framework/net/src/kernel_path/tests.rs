@@ -1,14 +1,16 @@
 //! The ledger against a kernel that is a map: what it holds after whatever has happened.
 
+use super::control;
 use super::ledger::{Kernel, Ledger};
 use crate::xfrm::{Action, Counters, Direction, Policy, PolicyId, Sequence, State, StateId};
 use ntmobile_proto::packet::{GENERATION_OVERLAP, TunnelSettings};
 use ntmobile_proto::time::Instant;
 use ntmobile_wire::address::VirtualAddresses;
 use ntmobile_wire::esp::EspKey;
-use ntmobile_wire::identifier::{ApplicationId, Spi};
+use ntmobile_wire::frame::Frame;
+use ntmobile_wire::identifier::{ApplicationId, Session, Spi, Transaction};
 use ntmobile_wire::key::Secret;
-use ntmobile_wire::message::CipherSuite;
+use ntmobile_wire::message::{CipherSuite, Close, RekeyRequest, TunnelProbe};
 use ntmobile_wire::name::Fqdn;
 use ntmobile_wire::subkey::Role;
 use proptest::prelude::*;
@@ -315,6 +317,15 @@ fn a_new_generation_stands_beside_the_old_one_until_it_has_proved_itself() {
     ledger.look_after(at(200) + GENERATION_OVERLAP, bob.spi_in);
     assert_eq!(model.spis(), [next_in, next_out]);
     assert_eq!(ledger.look_after(at(300), bob.spi_in).expect("there").received, 6);
+}
+
+#[test]
+fn a_question_whether_anybody_is_there_is_about_no_tunnel() {
+    let frame = |message| Frame { transaction: Transaction(1), session: Session(1), message, trace: None }.encode();
+    assert!(!control::is_about_a_tunnel(&frame(TunnelProbe.into())));
+    assert!(control::is_about_a_tunnel(&frame(Close.into())));
+    let offered = RekeyRequest { generation: 1, wrapped_key: vec![1; 8] };
+    assert!(control::asks_for_key(&frame(offered.into())) && !control::asks_for_key(&frame(Close.into())));
 }
 
 #[test]

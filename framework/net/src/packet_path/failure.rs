@@ -24,30 +24,30 @@ pub enum Failure {
 }
 
 /// Runs one thread of a path; however it ends, that is told.
-pub(super) fn watched(shared: &Shared, serve: impl FnOnce() -> io::Result<()>) {
+pub(crate) fn watched(told: &watch::Sender<Option<Failure>>, serve: impl FnOnce() -> io::Result<()>) {
     let failure = match catch_unwind(AssertUnwindSafe(serve)) {
         Ok(Ok(())) => return,
         Ok(Err(error)) => Failure::Deaf(error.to_string()),
         Err(panic) => Failure::Panicked(message_of(&*panic)),
     };
-    shared.fail(failure);
+    fail(told, failure);
+}
+
+/// Tells what has failed; the first failure is the one that counts.
+pub(crate) fn fail(told: &watch::Sender<Option<Failure>>, failure: Failure) {
+    told.send_if_modified(|told| {
+        let is_first = told.is_none();
+        told.get_or_insert(failure);
+        is_first
+    });
 }
 
 impl Shared {
-    /// Tells what has failed; the first failure is the one that counts.
-    pub(super) fn fail(&self, failure: Failure) {
-        self.failure.send_if_modified(|told| {
-            let is_first = told.is_none();
-            told.get_or_insert(failure);
-            is_first
-        });
-    }
-
     /// These queues' device has gone, which is a failure unless it has been given up already.
     pub(super) fn device_is_gone(&self, queues: &Option<Arc<Vec<Queue>>>) {
         let now = self.queues.load();
         if now.as_ref().map(Arc::as_ptr) == queues.as_ref().map(Arc::as_ptr) {
-            self.fail(Failure::DeviceGone);
+            fail(&self.failure, Failure::DeviceGone);
         }
     }
 
@@ -58,7 +58,7 @@ impl Shared {
 }
 
 /// Waits for a failure.
-pub(super) async fn failed(mut told: watch::Receiver<Option<Failure>>) -> Failure {
+pub(crate) async fn failed(mut told: watch::Receiver<Option<Failure>>) -> Failure {
     match told.wait_for(Option::is_some).await.map(|told| told.clone()) {
         Ok(Some(failure)) => failure,
         // Nobody is left who could fail.

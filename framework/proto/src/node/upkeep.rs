@@ -160,8 +160,9 @@ impl Node {
         let (session, transaction) = (self.endpoint.session(), self.endpoint.next_transaction());
         let Some(built) = self.peers.get(peer).and_then(|entry| entry.built.as_ref()) else { return };
         let frame = Frame { transaction, session, message, trace: built.trace }.encode();
-        match built.tunnel.control(&frame) {
-            Ok((to, bytes)) => cx.push(Effect::Transmit { to, bytes }),
+        match built.tunnel.say(&frame) {
+            Ok(Some((to, bytes))) => cx.push(Effect::Transmit { to, bytes }),
+            Ok(None) => {}
             Err(_) => cx.count("node.control_not_sent"),
         }
     }

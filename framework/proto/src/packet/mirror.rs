@@ -7,6 +7,7 @@ use super::settings::TunnelSettings;
 use super::tunnel::{Counters, OutboundRefusal, Tunnel};
 use crate::machine::PacketNotice;
 use crate::time::Instant;
+use bytes::Bytes;
 use ntmobile_wire::esp::EspKey;
 use ntmobile_wire::identifier::Spi;
 use std::fmt;
@@ -32,6 +33,10 @@ pub trait Mirror: Send + Sync {
     /// Applications' packets to this address take this tunnel from now on, or none.
     fn leads(&self, address: IpAddr, tunnel: Option<Spi>);
 
+    /// Says something to the peer's control port through the tunnel, before it returns: the tunnel may end next. `false` where it
+    /// cannot be said through this one.
+    fn control(&self, tunnel: &TunnelSettings, message: &[u8]) -> bool;
+
     /// The tunnel has ended.
     fn removed(&self, tunnel: Spi);
 }
@@ -50,6 +55,15 @@ pub struct Passage {
 }
 
 impl Tunnel {
+    /// Says something to the peer's control port: returns what is to be sent where, or nothing where a mirror has said it.
+    pub fn say(&self, message: &[u8]) -> Result<Option<(SocketAddr, Bytes)>, OutboundRefusal> {
+        match &self.mirror.0 {
+            Some(mirror) if mirror.control(self.settings(), message) => Ok(None),
+            Some(_) => Err(OutboundRefusal::CarriedElsewhere),
+            None => self.control(message).map(Some),
+        }
+    }
+
     /// A key under which a mirror seals is not to be used here too.
     pub(super) fn seals_here(&self) -> Result<(), OutboundRefusal> {
         if self.mirror.is_some() { Err(OutboundRefusal::CarriedElsewhere) } else { Ok(()) }

@@ -223,6 +223,13 @@ impl TunnelTable {
         self.snapshot.load().is_ambiguous
     }
 
+    /// Whether several applications of the peer with this address have tunnels.
+    pub fn is_ambiguous_towards(&self, destination: IpAddr) -> bool {
+        let snapshot = self.snapshot.load();
+        let tunnels = snapshot.by_address.get(&destination).map_or(&[][..], Vec::as_slice);
+        tunnels.iter().any(|other| other.settings().application != tunnels[0].settings().application)
+    }
+
     /// Seals an application's packet; returns where it goes.
     pub fn outbound(&self, now: Instant, packet: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
         self.send(now, packet, |_| true)

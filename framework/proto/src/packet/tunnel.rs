@@ -3,7 +3,7 @@
 //! Where packets go and which keys they use change together and rarely, so they are one immutable value behind one
 //! pointer. A move replaces the address and keeps sealer and openers: sequence and replay state are never reset.
 
-use super::inner::{CONTROL_PORT, InnerHeader, control_packet};
+use super::inner::{InnerHeader, control_packet};
 use super::key_log::MaybeLog;
 use super::mirror::MaybeMirror;
 use super::settings::TunnelSettings;
@@ -343,12 +343,9 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Seals a message of signalling for the peer's control port. It does not count as use. Where the tunnel is mirrored it
-    /// goes out as it is, to the peer's virtual address: the mirror takes it into the tunnel.
+    /// Seals a message of signalling for the peer's control port. It does not count as use, and is refused where
+    /// the tunnel is mirrored ([`Tunnel::say`]).
     pub fn control(&self, message: &[u8]) -> Result<(SocketAddr, Bytes), OutboundRefusal> {
-        if self.mirror.is_some() {
-            return Ok(((self.settings.remote.v6, CONTROL_PORT).into(), Bytes::copy_from_slice(message)));
-        }
         let packet =
             control_packet(&self.settings.local, &self.settings.remote, message).ok_or(OutboundRefusal::Malformed)?;
         let header = InnerHeader::parse(&packet).ok_or(OutboundRefusal::Malformed)?;

@@ -42,6 +42,11 @@ impl Mirror for Written {
         self.note(format!("{address} {}", tunnel.map_or("nowhere".to_owned(), |spi| spi.0.to_string())));
     }
 
+    fn control(&self, tunnel: &TunnelSettings, message: &[u8]) -> bool {
+        self.note(format!("says {} through {}", message.escape_ascii(), tunnel.spi_in.0));
+        message != b"refused"
+    }
+
     fn removed(&self, tunnel: Spi) {
         self.note(format!("removed {}", tunnel.0));
     }
@@ -79,7 +84,7 @@ fn every_change_is_told_once() {
 
 #[test]
 fn nothing_is_sealed_under_a_key_that_another_seals_under() {
-    let (table, _, tunnel) = mirrored();
+    let (table, written, tunnel) = mirrored();
     table.activate(&tunnel);
     let packet = crate::packet::control_packet(&addresses(1), &addresses(2), b"hello").expect("it fits");
     let mut packet = packet.to_vec();
@@ -88,9 +93,15 @@ fn nothing_is_sealed_under_a_key_that_another_seals_under() {
     let header = InnerHeader::parse(&packet).expect("a packet");
     let departed = tunnel.depart(at(2), &header, &mut packet, 1, |_, _| ());
     assert_eq!(departed, Err(OutboundRefusal::CarriedElsewhere));
-    // Signalling's own goes to the peer's virtual address as it is, for the mirror to take it in.
-    let to = SocketAddr::new(addresses(2).v6.into(), crate::packet::CONTROL_PORT);
-    assert_eq!(tunnel.control(b"close"), Ok((to, Bytes::from_static(b"close"))));
+    assert_eq!(tunnel.control(b"close"), Err(OutboundRefusal::CarriedElsewhere));
+    // The mirror says signalling's own, and has when it is asked to end the tunnel.
+    written.take();
+    assert_eq!(tunnel.say(b"refused"), Err(OutboundRefusal::CarriedElsewhere));
+    assert_eq!(tunnel.say(b"close"), Ok(None));
+    table.remove(&tunnel);
+    let told = written.take();
+    assert_eq!(told[..2], ["refused", "close"].map(|what| format!("says {what} through {}", SPI_MN.0)));
+    assert_eq!(told.last(), Some(&format!("removed {}", SPI_MN.0)));
 }
 
 #[test]

@@ -141,7 +141,9 @@ fn an_answer_takes_the_tunnel_of_its_application() {
         let spi_in = Spi(application << 8);
         let settings = TunnelSettings { application: ApplicationId(application), spi_in, next_hop, ..mn_settings() };
         table.activate(&table.install(at(0), settings, &secret(1)).expect("free"));
+        assert_eq!(table.is_ambiguous_towards(addresses(2).v6.into()), application == 2);
     }
+    assert!(!table.is_ambiguous_towards(addresses(3).v6.into()));
     let packet = plain_v6(1, 2, b"pong");
     let goes_to = |application| table.outbound_to(at(1), ApplicationId(application), &packet).map(|(to, _)| to);
     assert_eq!([goes_to(1), goes_to(2)], next_hops.map(Ok));
