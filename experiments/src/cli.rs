@@ -70,7 +70,7 @@ enum Command {
     Path(host::PathArguments),
     /// Measure round trips to a node, inside the tunnel.
     Ping(host::PingArguments),
-    /// Have the node that runs on this host leave the network.
+    /// Have the node that runs on this host leave the network, or undo what one has left that was killed.
     Down(host::NodeArguments),
     /// Run scenarios on the real kernel: network namespaces, real processes, the simulator's links and NATs between them.
     Lab(lab::LabArguments),

@@ -3,8 +3,10 @@
 use crate::cli::host::{NodeArguments, PathArguments, StatusArguments};
 use crate::failure::Failure;
 use crate::terminal::{Terminal, harmless};
+use ntmobile_host::up::UpError;
 use ntmobile_host::up::chronicle::{AttemptStatus, PeerStatus, Status, TunnelStatus};
 use ntmobile_host::up::control::{Answer, ControlError, Order, ask};
+use ntmobile_host::up::remains::clear;
 use serde_json::Value;
 use std::io::{Write, stdout};
 
@@ -94,10 +96,19 @@ fn tried(attempt: &AttemptStatus) -> String {
     format!("{by} {verb} {way} ({}): {outcome} after {} ms", attempt.reason, attempt.took_ms)
 }
 
-/// Has the node leave.
+/// Has the node leave; where it was killed, and nobody has undone yet what it has left, does that.
 pub fn down(arguments: &NodeArguments) -> Result<(), Failure> {
-    ask(&arguments.run_directory, &arguments.interface, &Order::Down)?;
-    writeln!(stdout(), "{} goes down", arguments.interface)?;
+    let NodeArguments { run_directory, interface } = arguments;
+    match ask(run_directory, interface, &Order::Down) {
+        Ok(_) => writeln!(stdout(), "{interface} goes down")?,
+        Err(absent @ ControlError::NotRunning(_)) => {
+            let remnants = clear(run_directory, interface).map_err(UpError::from)?.ok_or(absent)?;
+            let remnants: Vec<String> = remnants.iter().map(ToString::to_string).collect();
+            let what = if remnants.is_empty() { "nothing but its notes".to_owned() } else { remnants.join(", ") };
+            writeln!(stdout(), "the node on {interface} was killed; what it had left is undone: {what}")?;
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 

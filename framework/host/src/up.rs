@@ -18,6 +18,7 @@ pub(crate) mod interface;
 mod legacy;
 pub(crate) mod names;
 pub(crate) mod packets;
+pub mod remains;
 
 use crate::carriage;
 use crate::health::{Health, HealthError, Readiness};

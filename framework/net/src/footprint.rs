@@ -3,7 +3,7 @@
 //!
 //! **Who undoes.** The node itself when it ends. If it is killed, its *guardian*: a small process that holds the reading end
 //! of a pipe, sees it close, and undoes what is written down. If that one is killed too, whoever comes next: the node's next
-//! start, or [`undo_stale`]. Only one process at a time does: the file is locked by whoever owns it.
+//! start, or [`undo_stale`] (`ntm down`). Only one process at a time does: the file is locked by whoever owns it.
 //!
 //! **Invariant:** nothing is changed that is not in the journal first, and undoing what was never done, or has been undone,
 //! or has been changed by somebody else since, changes nothing. So it does not matter where a process was killed.
@@ -37,15 +37,18 @@
 
 mod guardian;
 mod journal;
+mod remnant;
 mod resolver;
 mod systemd;
 
 pub use guardian::{GuardianProgram, guard};
+pub use remnant::Remnant;
 
 use crate::links;
 use guardian::Guardian;
 use journal::{Journal, Step};
 use resolver::Hook;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -319,7 +322,7 @@ impl Footprint {
 
     fn undo_all(&mut self) -> Result<(), FootprintError> {
         let Some(journal) = self.journal.take() else { return Ok(()) };
-        let undone = journal.undo();
+        let undone = journal.undo().map(drop);
         // The guardian sees its pipe close and finds nothing left to do, or what could not be done just now.
         self.guardian = None;
         undone
@@ -334,9 +337,14 @@ impl Drop for Footprint {
     }
 }
 
-/// Undoes what a killed node has left on `interface`; whether there was anything. Fails if that node is running.
-pub fn undo_stale(interface: &str, options: &FootprintOptions) -> Result<bool, FootprintError> {
-    Journal::undo_stale(&options.directory, interface)
+/// Undoes what a killed node has left on `interface`, and does `also` before a next node can begin; what there was, or `None` if
+/// there is no note of any change. Fails if that node is running.
+pub fn undo_stale(
+    interface: &str,
+    options: &FootprintOptions,
+    also: impl FnOnce(),
+) -> Result<Option<BTreeSet<Remnant>>, FootprintError> {
+    Journal::undo_stale(&options.directory, interface, also)
 }
 
 /// The interfaces of this network namespace that a node has left changes on, or is running on.

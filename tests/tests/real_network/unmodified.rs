@@ -134,6 +134,38 @@ fn a_node_that_is_killed_leaves_nothing_behind_and_a_second_one_is_refused() {
     assert!(!network.looks("carol").contains("ntm0"), "nothing of hers is left");
 }
 
+/// Kills a node and the process that would undo its changes.
+fn kill_with_guardian(node: &mut Process) {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", node.id())).expect("it runs");
+    let children = tasks.map(|task| std::fs::read_to_string(task.expect("it runs").path().join("children")));
+    let guardian: String = children.map(|children| children.expect("it runs")).collect();
+    let killed = Command::new("kill").args(["-KILL", guardian.trim()]).status().expect("kill starts");
+    assert!(killed.success(), "{guardian:?} is one process");
+    node.signal("KILL");
+    assert_eq!(node.end(PATIENCE), None, "it was killed");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn what_a_node_and_its_guardian_have_left_when_both_were_killed_goes_with_ntm_down() {
+    let mut network = Network::start("ntmg-");
+    network.resolvers(&["alice"]);
+    network.add_account("alice@u1.example");
+    let before = network.looks("alice");
+    let mut alice = network.up("alice", "alice@u1.example");
+    kill_with_guardian(&mut alice);
+    assert!(network.read_resolver("alice").contains("nameserver 100."), "nobody is there to undo it");
+    let (code, said) = network.ask("alice", &["down"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("was killed; what it had left is undone: the host's resolver configuration"), "{said}");
+    network.await_looks("alice", &before);
+    let left: Vec<_> = std::fs::read_dir(network.home.path().join("run")).expect("there").collect();
+    assert!(left.is_empty(), "{left:?}");
+    let (code, said) = network.ask("alice", &["down"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("no node is running on ntm0"), "{said}");
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn streams_in_both_directions_and_ordinary_traffic_go_on_side_by_side_while_a_host_moves() {

@@ -90,7 +90,7 @@ pub fn guard(journal: &Path) -> Result<(), FootprintError> {
     let latest = Instant::now() + UNTIL_DEAD;
     loop {
         match Journal::of_the_dead(journal) {
-            Ok(Some(journal)) => return journal.undo(),
+            Ok(Some(journal)) => return journal.undo().map(drop),
             Ok(None) => return Ok(()),
             // Whoever holds it for so long is the next node, which has undone what we would.
             Err(FootprintError::Running { .. }) if Instant::now() >= latest => return Ok(()),

@@ -8,11 +8,12 @@
 //! root and the node's own user can write: neither the file nor its directory, and neither is a symbolic link.
 
 use super::FootprintError;
+use super::remnant::Remnant;
 use super::resolver::Hook;
 use super::systemd::SystemdLink;
 use crate::links;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
@@ -68,7 +69,7 @@ impl Journal {
     /// Where the journal of `interface` will be; what a predecessor has left is undone.
     pub(super) fn prepare(directory: &Path, interface: &str) -> Result<PathBuf, FootprintError> {
         let path = path(directory, interface)?;
-        Self::undo_stale(directory, interface)?;
+        Self::undo_stale(directory, interface, || {})?;
         // Nobody else may write there, whatever the process's umask would allow.
         let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
         made.map_err(|source| FootprintError::Journal { path: path.clone(), source })?;
@@ -90,16 +91,23 @@ impl Journal {
         }
     }
 
-    /// Undoes what a predecessor has left; whether there was anything.
-    pub(super) fn undo_stale(directory: &Path, interface: &str) -> Result<bool, FootprintError> {
+    /// Undoes what a predecessor has left, and does `also` before anybody else can own the interface; `None` if there was no journal.
+    pub(super) fn undo_stale(
+        directory: &Path,
+        interface: &str,
+        also: impl FnOnce(),
+    ) -> Result<Option<BTreeSet<Remnant>>, FootprintError> {
         let path = path(directory, interface)?;
         if directory.exists() {
             check_directory(directory)?;
         }
         match claim(&path, false)? {
-            Claim::Ours(journal) => journal.undo().map(|()| true),
+            Claim::Ours(journal) => {
+                also();
+                journal.undo().map(Some)
+            }
             Claim::Owned(file) => Err(running(interface, file)),
-            Claim::Absent => Ok(false),
+            Claim::Absent => Ok(None),
         }
     }
 
@@ -167,8 +175,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Undoes everything, the last change first. The journal is removed, or kept if something could not be undone.
-    pub(super) fn undo(mut self) -> Result<(), FootprintError> {
+    /// Undoes everything, the last change first; what there was. The journal is removed, or kept if something could not be undone.
+    pub(super) fn undo(mut self) -> Result<BTreeSet<Remnant>, FootprintError> {
         let refused = |source| FootprintError::Journal { path: self.path.clone(), source };
         let steps = steps(&mut self.file).map_err(refused)?;
         let interface = steps.iter().find_map(|step| match step {
@@ -176,25 +184,38 @@ impl Journal {
             _ => None,
         });
         let index = interface.and_then(links::index);
-        let failures: Vec<String> =
-            steps.iter().rev().filter_map(|step| undo(step, index).err()).map(|error| error.to_string()).collect();
+        let (mut undone, mut failures) = (BTreeSet::new(), Vec::new());
+        for step in steps.iter().rev() {
+            match undo(step, index) {
+                Ok(remnant) => undone.extend(remnant),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
         if !failures.is_empty() {
             return Err(FootprintError::Undo(failures.join("; ")));
         }
-        fs::remove_file(&self.path).map_err(refused)
+        fs::remove_file(&self.path).map(|()| undone).map_err(refused)
     }
 }
 
-/// Undoes one change. An interface that is gone has taken its addresses and routes with it.
-fn undo(step: &Step, index: Option<u32>) -> io::Result<()> {
+/// Undoes one change; what was there of it. An interface that is gone has taken its addresses and routes with it.
+fn undo(step: &Step, index: Option<u32>) -> io::Result<Option<Remnant>> {
     match (step, index) {
-        (Step::Resolver(hook), _) => hook.undo(),
-        (Step::KernelInterface { number }, index) => links::remove_kernel_interface(index, *number),
-        (Step::SystemdLink(link), Some(_)) => link.undo(),
-        (Step::Route { network, prefix }, Some(index)) => links::remove_route(index, *network, *prefix),
-        (Step::Address { address, prefix }, Some(index)) => links::remove_address(index, *address, *prefix),
-        (Step::Link { is_up, mtu }, Some(index)) => links::set_state(index, &links::State { is_up: *is_up, mtu: *mtu }),
-        (Step::Begin { .. }, _) | (_, None) => Ok(()),
+        (Step::Resolver(hook), _) => hook.undo().map(|was_ours| was_ours.then_some(Remnant::Resolver)),
+        (Step::KernelInterface { number }, index) => {
+            links::remove_kernel_interface(index, *number).map(|()| index.map(|_| Remnant::Interface))
+        }
+        (Step::SystemdLink(link), Some(_)) => link.undo().map(|()| Some(Remnant::Resolver)),
+        (Step::Route { network, prefix }, Some(index)) => {
+            links::remove_route(index, *network, *prefix).map(|()| Some(Remnant::Routes))
+        }
+        (Step::Address { address, prefix }, Some(index)) => {
+            links::remove_address(index, *address, *prefix).map(|()| Some(Remnant::Addresses))
+        }
+        (Step::Link { is_up, mtu }, Some(index)) => {
+            links::set_state(index, &links::State { is_up: *is_up, mtu: *mtu }).map(|()| None)
+        }
+        (Step::Begin { .. }, _) | (_, None) => Ok(None),
     }
 }
 

@@ -90,8 +90,8 @@ impl Hook {
         servers
     }
 
-    /// Gives the place back, unless somebody else has taken it.
-    pub(super) fn undo(&self) -> io::Result<()> {
+    /// Gives the place back, unless somebody else has taken it; whether it was ours.
+    pub(super) fn undo(&self) -> io::Result<bool> {
         let is_ours = match look(&self.path) {
             Ok(Before::Text { text, .. }) => self.is_ours(&text),
             Ok(_) => false,
@@ -99,7 +99,7 @@ impl Hook {
         };
         if !is_ours {
             keepsake::forget(&self.path);
-            return Ok(());
+            return Ok(false);
         }
         match &self.before {
             Before::Nothing => fs::remove_file(&self.path),
@@ -112,7 +112,7 @@ impl Hook {
         }
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))?;
         keepsake::forget(&self.path);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether this is our file, or a part of it written over what was there: we may have been killed in writing it. An empty file is

@@ -1,7 +1,9 @@
 //! What a node changes on its host is undone whatever becomes of the node: it ends, it is killed, its guardian is killed too.
 
 use crate::namespace::Namespace;
-use ntmobile_net::footprint::{Footprint, FootprintError, FootprintOptions, GuardianProgram, guard, undo_stale};
+use ntmobile_net::footprint::{
+    Footprint, FootprintError, FootprintOptions, GuardianProgram, Remnant, guard, undo_stale,
+};
 use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -291,7 +293,7 @@ fn an_interface_has_one_node_in_each_namespace() {
     let refusal = second.says();
     assert!(refusal.contains(&format!("already running on ntm0 (process {})", node.process.id())), "{refusal}");
     host.namespace.enter(|| async {
-        let stale = undo_stale("ntm0", &options(host.journals.path()));
+        let stale = undo_stale("ntm0", &options(host.journals.path()), || {});
         assert!(matches!(stale, Err(FootprintError::Running { .. })), "{stale:?}");
     });
     // The same name in another namespace is another interface, though the directory may be the same.
@@ -347,7 +349,7 @@ fn a_journal_that_somebody_else_could_have_written_is_not_believed() {
     signal(node.guardian(), libc::SIGKILL);
     node.kill();
     let changed = host.state();
-    let stale = || host.namespace.enter(async || undo_stale("ntm0", &options(host.journals.path())));
+    let stale = || host.namespace.enter(async || undo_stale("ntm0", &options(host.journals.path()), || {}));
     let refused = |why: &str| {
         let refusal = stale().expect_err("it is not believed");
         assert!(matches!(refusal, FootprintError::Foreign { .. }) && refusal.to_string().contains(why), "{refusal}");
@@ -372,6 +374,24 @@ fn a_journal_that_somebody_else_could_have_written_is_not_believed() {
     drop(next.process.stdin.take());
     next.process.wait().unwrap();
     host.becomes(&before);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_undone_on_request_is_told() {
+    let host = Host::new();
+    let addresses = || host.namespace.ip("addr show dev ntm0");
+    let before = addresses();
+    let mut node = host.start();
+    node.says();
+    signal(node.guardian(), libc::SIGKILL);
+    node.kill();
+    assert_ne!(addresses(), before);
+    // Of the namespace this process has entered only the network: the resolver configuration that it sees is nobody's.
+    let stale = || host.namespace.enter(async || undo_stale("ntm0", &options(host.journals.path()), || {}).unwrap());
+    assert_eq!(stale(), Some([Remnant::Addresses, Remnant::Routes].into()));
+    assert_eq!(addresses(), before);
+    assert_eq!(stale(), None);
 }
 
 #[test]
