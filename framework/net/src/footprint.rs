@@ -93,7 +93,7 @@ pub enum FootprintError {
     #[error("{0:?} cannot be the name of an interface: 1 to 15 letters, digits, and a few signs")]
     Name(String),
     /// The journal cannot be kept.
-    #[error("{path}: {source}; without a note of what is changed nothing is: run as root or choose another directory")]
+    #[error("{path}: {source}; without a note of what is changed nothing is: {}", remedy(.source))]
     Journal {
         /// Its file.
         path: PathBuf,
@@ -350,6 +350,14 @@ pub fn undo_stale(
 /// The interfaces of this network namespace that a node has left changes on, or is running on.
 pub fn interfaces(options: &FootprintOptions) -> Vec<String> {
     journal::interfaces(&options.directory)
+}
+
+/// What to do where the journal cannot be kept.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there or choose another directory",
+        _ => "run as root or choose another directory",
+    }
 }
 
 fn refusal(what: &str, interface: &str, source: io::Error) -> FootprintError {

@@ -1,10 +1,11 @@
 //! A whole network of real processes on the real kernel: servers by `ntm serve`, nodes by the library, NATs by nftables.
 //!
-//! Needs root, `ip`, `nft` and `dig`, and the programs: `cargo build --workspace --bins`, then
-//! `cargo test --workspace --test real_network -- --include-ignored`.
+//! Needs root, `ip`, `nft`, `dig` and `faketime`, and the programs: `cargo build --workspace --bins`, then
+//! `cargo test --test real_network -- --include-ignored`.
 
 mod chapter;
 mod models;
+mod node_refusals;
 mod notification;
 mod refusals;
 mod unmodified;
