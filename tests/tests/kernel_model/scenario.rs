@@ -119,7 +119,9 @@ pub(crate) fn run() {
     let before = hop();
     until("she has another port", || {
         std::thread::sleep(Duration::from_secs(4));
-        network.world.must("alice", "ping -c 3 -W 5 carol.u2.example");
+        // With a NAT as forgetful as this, each echo may leave by a port of its own, and its answer go to the one before: what counts is
+        // that carol follows. Once the NAT is as patient as others, answers have to arrive.
+        network.world.run("alice", "ping -c 3 -W 5 carol.u2.example");
         hop() != before
     });
     for kind in ["", "_stream"] {
